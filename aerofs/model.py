@@ -75,7 +75,7 @@ class Document:
     external_id: str | None = None
     created_ns: int = 0
     modified_ns: int = 0
-    fields: Mapping[ValuePath, tuple[Attachment, ...]] = MappingProxyType({})
+    fields: Mapping[ValuePath, tuple[Attachment, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
