@@ -1,0 +1,1 @@
+"""Names: what the platform keeps becomes a tree of directories and files, with numbers and a memory."""
