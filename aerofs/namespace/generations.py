@@ -18,7 +18,7 @@ from aerofs.namespace.snapshots import OwnChange
 DocumentKey = tuple[DefinitionId, DocumentId]
 
 HORIZON: Final = 900.0
-"""Seconds after which a request that nobody ended is given up, and its answer not used: far beyond deadlines."""
+"""Seconds after which a request that nobody ended is given up and its answer not used."""
 _TOMBSTONES: Final = 65_536
 
 

@@ -8,7 +8,7 @@ Synchronous and without requests: `catalog.py` asks the platform. Invariants:
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import inf
 from types import MappingProxyType
 
@@ -23,12 +23,12 @@ _NONE_LEARNT: Mapping[ValuePath, int] = MappingProxyType({})
 
 @dataclass(slots=True, eq=False)
 class _Held:
-    """A snapshot, until when it is fresh, and the request that told it (a later one may have told a field)."""
+    """A snapshot, until when it is fresh, and which request told it (a later one perhaps a field)."""
 
     snapshot: Snapshot
     fresh_until: float
     begun: int
-    learnt: Mapping[ValuePath, int] = field(default=_NONE_LEARNT)
+    learnt: Mapping[ValuePath, int]
 
 
 class Holdings:

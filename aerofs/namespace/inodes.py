@@ -4,7 +4,7 @@ Pure bookkeeping, generic over the nodes. The numbers are hashes of keys (the fi
 they are the same after a remount; an entry lives while the kernel remembers it, something here pinned it, or
 it is the root.
 
-Invariants: every number is at least `ROOT` and below 2**63; no two nodes share one; a key belongs to one number.
+Invariants: every number is at least `ROOT` and below 2**63; no two nodes share one; a key has one number.
 """
 
 from collections.abc import Callable, Iterator

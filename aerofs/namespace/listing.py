@@ -5,8 +5,8 @@ who come there meanwhile wait for that page. So the first entries are shown whil
 come, and a listing that nobody reads on costs nothing.
 
 Invariants: an entry once there stays at its position; names differ from each other; a name that the listing
-before gave to an id stays with it. A fetch that fails or is cancelled leaves the listing usable: the next reader
-begins the pages anew, and documents already there are passed over.
+before gave to an id stays with it. A fetch that fails or is cancelled leaves the listing usable: the next
+reader begins the pages anew, and documents already there are passed over.
 """
 
 from array import array

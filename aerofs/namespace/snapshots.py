@@ -121,7 +121,7 @@ class FieldFiles(Mapping[str, Attachment]):
     def replaced(
         self, old_id: AttachmentId, attachment: Attachment, *, name: str | None = None
     ) -> "FieldFiles":
-        """Return this with a file in the place and under the name of another; `added` where that is unknown."""
+        """Return this with a file in the place and under the name of another, or `added` if unknown."""
         kept = self.removed(attachment.id) if attachment.id != old_id else self
         if old_id not in kept.by_id:
             return self.added(attachment, name=name)
