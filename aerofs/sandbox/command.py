@@ -1,0 +1,80 @@
+"""The sandbox as a program: `python -m aerofs.sandbox`, serving until SIGINT or SIGTERM."""
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import trio
+
+from aerofs.sandbox.faults import ACTIONS, Fault
+from aerofs.sandbox.serving import serving
+from aerofs.sandbox.state import SandboxConfig
+from aerofs.sandbox.traffic import KINDS
+from aerofs.sandbox.variants import PRESETS, Variants
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until told to stop; returns the exit code.
+
+    The first lines on the standard output are `URL`, `token` and `environment`, each with its value; they are
+    there once it answers.
+    """
+    parser = _parser()
+    given = parser.parse_args(argv)
+    try:
+        config = SandboxConfig(
+            data_dir=given.data,
+            token=given.token,
+            environment=given.environment,
+            variants=Variants.named(*given.variant),
+            sample=given.sample,
+            url_life=given.url_life,
+            host=given.host,
+            port=given.port,
+            store_port=given.store_port,
+            faults=tuple(map(Fault.parse, given.fault)),
+        )
+    except ValueError as error:
+        parser.error(str(error))
+    try:
+        trio.run(_serve, config)
+    except OSError as error:
+        sys.stderr.write(f"cannot serve: {error.strerror or error}\n")
+        return 1
+    return 0
+
+
+async def _serve(config: SandboxConfig) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with serving(config) as sandbox:
+            lines = (f"URL {sandbox.url}", f"token {sandbox.token}", f"environment {sandbox.environment}")
+            sys.stdout.write("\n".join(lines) + "\n")
+            sys.stdout.flush()
+            await anext(signals)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m aerofs.sandbox",
+        description="A local aero platform.",
+        epilog=f"variants: {', '.join(PRESETS)}; kinds: {', '.join(KINDS)}; actions: {', '.join(ACTIONS)}",
+    )
+    usual = SandboxConfig()
+    parser.add_argument("--host", default=usual.host)
+    parser.add_argument("--port", type=int, default=8765, help="of the API; 0 picks a free one")
+    parser.add_argument("--store-port", type=int, default=0, help="of the object store; 0 picks a free one")
+    parser.add_argument("--data", type=Path, help="where the data lasts; without it, gone at the end")
+    parser.add_argument("--sample", action="store_true", help="fill an empty sandbox with a small company")
+    parser.add_argument("--token", default=usual.token)
+    parser.add_argument("--environment", default=usual.environment)
+    parser.add_argument("--url-life", type=float, default=usual.url_life, help="seconds of a download URL")
+    parser.add_argument("--variant", action="append", default=[], help="a name below; may be repeated")
+    parser.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        help="kind:action[,key=value…], e.g. save:status,status=429,count=2",
+    )
+    return parser
