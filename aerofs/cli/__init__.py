@@ -1,0 +1,105 @@
+"""The command line: a file per command, and here what they share: one sentence per mistake, and exit codes.
+
+Exit codes: 0 done; 1 it failed; 2 a mistake in arguments, settings or surroundings; 130 stopped by Ctrl-C.
+"""
+
+import re
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+import aerofs
+from aerofs.cli import demo, mount, sandbox, status, umount
+from aerofs.errors import AerofsError, ConfigError
+
+app = typer.Typer(
+    name="aerofs",
+    help="The drive for aero: a company's documents, mounted as a tree of files.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("mount")(mount.mount)
+app.command("umount")(umount.umount)
+app.command("status")(status.status)
+app.command("demo")(demo.demo)
+app.command("sandbox", context_settings=sandbox.CONTEXT)(sandbox.sandbox)
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"aerofs {aerofs.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Say the version.", is_eager=True, callback=_say_version)
+    ] = False,
+) -> None:
+    pass
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run one command and leave the process with its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given and re.match(r"https?://", given[0]):
+        given.insert(0, "mount")  # mount.fuse runs `aerofs SOURCE MOUNTPOINT -o …` for the type fuse.aerofs
+    sys.exit(
+        _guarded(lambda: _run(given), verbose=any(re.fullmatch("-v+|--verbose", word) for word in given))
+    )
+
+
+def mount_main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """`mount.aerofs SOURCE MOUNTPOINT [-sfnv] [-o …]`, as mount(8) calls its helpers; `-f` only looks.
+
+    Source: mount(8), "EXTERNAL HELPERS".
+    """
+    given: list[str] = []
+    words = iter(sys.argv[1:] if arguments is None else arguments)
+    for word in words:
+        if word in {"-t", "-N"}:
+            next(words, None)
+        elif re.fullmatch("-[sfnv]+", word):
+            if "f" in word:
+                sys.exit(0)
+            given += ["-v"] if "v" in word else []
+        else:
+            given.append(word)
+    main(["mount", *given])
+
+
+def _run(arguments: Sequence[str]) -> int:
+    code = typer.main.get_command(app)(
+        list(arguments) or ["--help"], prog_name="aerofs", standalone_mode=False
+    )
+    return code if isinstance(code, int) else 0
+
+
+def _guarded(run: Callable[[], int], *, verbose: bool) -> int:
+    """The exit code of `run`; whatever it raises becomes one sentence on stderr."""
+    try:
+        return run()
+    except AerofsError as error:
+        return _say(str(error), 2 if isinstance(error, ConfigError) else 1)
+    except typer.TyperException as error:
+        return _say(error.format_message().rstrip("."), error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        return _say("stopped", 130)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output left; the interpreter would complain once more
+        return 1
+    except Exception as error:  # noqa: BLE001 -- the last guard: a person gets a sentence, not a traceback
+        if verbose:
+            traceback.print_exc()
+        hint = "" if verbose else " (-v shows where)"
+        return _say(f"unexpected {type(error).__name__}: {error}{hint}", 1)
+
+
+def _say(sentence: str, code: int) -> int:
+    sys.stderr.write(f"aerofs: {sentence}\n")
+    return code
