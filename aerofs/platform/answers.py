@@ -41,31 +41,29 @@ _BY_CODE: Mapping[int, type[AerofsError]] = {
     HTTPStatus.NOT_IMPLEMENTED: UnsupportedError,
 }
 
-_BY_WORDS: Sequence[tuple[re.Pattern[str], type[AerofsError]]] = (
-    (re.compile(r"is required|required field", re.IGNORECASE), RefusedError),
-    (
-        re.compile(
-            r"too many (files|attachments)|maximum (allowed |number of )?(attachments|files)|"
-            r"at most \d+ (files|attachments)|maximumAllowedAttachments",
-            re.IGNORECASE,
+_BY_WORDS: Sequence[tuple[re.Pattern[str], type[AerofsError]]] = tuple(
+    (re.compile(words, re.IGNORECASE), error)
+    for words, error in (
+        (r"is required|required field", RefusedError),
+        (
+            r"too (large|big)|larger than|file ?size|more than [\d.]+ ?(bytes|MB)|exceeds .*(bytes|MB)",
+            TooLargeError,
         ),
-        QuotaError,
-    ),
-    (
-        re.compile(r"too (large|big)|maximum (file )?size|file ?size|exceeds .*(MB|bytes)", re.IGNORECASE),
-        TooLargeError,
-    ),
-    (
-        re.compile(r"(file ?name|\bname\b).*(invalid|illegal|not allowed|too long)", re.IGNORECASE),
-        InvalidNameError,
-    ),
-    (re.compile(r"invalid (file ?)?name|illegal character", re.IGNORECASE), InvalidNameError),
+        (r"too many|maximum.*(attachments|files)|(at most|more than) \d+ (attachments|files)", QuotaError),
+        (r"(file ?name|\bname\b).*(invalid|illegal|not allowed|too long)", InvalidNameError),
+        (r"invalid (file ?)?name|illegal character", InvalidNameError),
+    )
 )
 """What a 400 says, in the order in which it is asked; a 400 that says nothing of these is RefusedError."""
+_SLOW_QUERY = re.compile(r"quer(y|ies).*(longer|time|slow)|time limit|timed out", re.IGNORECASE)
 
 _TEMPORARY = frozenset(
     {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.LOCKED},
 )
+
+
+class SlowQueryError(UnavailableError):
+    """The platform stopped a query that ran too long; a smaller page may pass, the same one will not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +113,15 @@ def failure(answer: Answer, said: str, *, what: str) -> AerofsError:
     if code in _TEMPORARY or code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         # a 429 is given before any work is done, so even a save may be sent again
         unsent = code == HTTPStatus.TOO_MANY_REQUESTS
-        return UnavailableError(message, retry_after=retry_after(answer.headers), unsent=unsent)
+        error = (
+            SlowQueryError
+            if code == HTTPStatus.INTERNAL_SERVER_ERROR and _SLOW_QUERY.search(said)
+            else UnavailableError
+        )
+        return error(message, retry_after=retry_after(answer.headers), unsent=unsent)
     if code < HTTPStatus.BAD_REQUEST:
         return ProtocolError(message)
-    return next((error for words, error in _BY_WORDS if words.search(said)), RefusedError)(message)
+    return next((kind for words, kind in _BY_WORDS if words.search(said)), RefusedError)(message)
 
 
 def retry_after(

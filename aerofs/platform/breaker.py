@@ -83,7 +83,7 @@ class Breaker:
             merely
                 this one hangs.
         """
-        if self._answered_at < since:
+        if self._answered_at <= since:
             self._open()
 
     @contextmanager

@@ -12,7 +12,7 @@ import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from typing import cast
+from typing import Self, cast
 
 import httpx
 
@@ -30,7 +30,7 @@ class ExpiredUrlError(AerofsError):
     """The URL no longer serves; the field's list brings a fresh one, if the attachment still stands there."""
 
 
-class Download:
+class Download(AsyncIterator[bytes]):
     """An open download.
 
     Attributes:
@@ -56,29 +56,42 @@ class Download:
         self._response = response
         self._received = received
         self._body: AsyncIterator[bytes] | None = None
+        self._count = 0
 
     def __repr__(self) -> str:
         return f"<Download from {self.start}, {self.expected} bytes of {self.total}>"
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the bytes in order, once, as they come from the network.
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Return the bytes in order, once, as they come from the network; leaving early needs no care."""
+        return self
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Return the next bytes.
 
         Raises:
-            UnavailableError: The connection broke or the body is shorter than promised; what was yielded is
-            right. DeadlineError: No byte within the bound.
+            UnavailableError: The connection broke or the body is shorter than promised; what came is right.
+            DeadlineError: No byte within the bound.
         """
         if self.expected == 0:
-            return
-        count = 0
-        # raw: ranges and sizes count the stored bytes, whatever encoding the store calls them
-        self._body = aiter(cast("httpx.AsyncByteStream", self._response.stream))
-        with foreign_errors_translated("a download"):
-            async for chunk in self._body:
-                count += len(chunk)
-                self._received(len(chunk))
-                yield chunk
-        if self.expected is not None and count != self.expected:
-            raise UnavailableError(f"a download ended after {count} of {self.expected} bytes")
+            raise StopAsyncIteration
+        if self._body is None:
+            # raw: ranges and sizes count the stored bytes, whatever encoding the store calls them
+            self._body = aiter(cast("httpx.AsyncByteStream", self._response.stream))
+        try:
+            with foreign_errors_translated("a download"):
+                chunk = await anext(self._body)
+        except StopAsyncIteration:
+            if self.expected is not None and self._count != self.expected:
+                raise UnavailableError(
+                    f"a download ended after {self._count} of {self.expected} bytes",
+                ) from None
+            raise
+        self._count += len(chunk)
+        self._received(len(chunk))
+        return chunk
 
     async def aclose(self) -> None:
         """Give up what has not come yet."""

@@ -15,6 +15,7 @@ import trio
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from aerofs.errors import DeadlineError, UnavailableError
+from aerofs.platform.tally import Tally
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -40,7 +41,10 @@ set_on_retry_hooks([_log_retry])
 
 
 async def retried(
-    attempt: Callable[[], Awaitable[T]], *, repeatable: Callable[[UnavailableError], bool]
+    attempt: Callable[[], Awaitable[T]],
+    *,
+    repeatable: Callable[[UnavailableError], bool],
+    tally: Tally,
 ) -> T:
     """Call `attempt` until it succeeds, or fails for good or too often: then raise its last error.
 
@@ -48,6 +52,7 @@ async def retried(
         attempt: Raises UnavailableError where trying again may help. A DeadlineError is the bound, never
             repeated.
         repeatable: Whether the call may be repeated after this error.
+        tally: Told each retry.
     """
 
     def pause(error: Exception) -> bool | float:
@@ -66,4 +71,12 @@ async def retried(
             else False
         )
 
-    return await _retrying(pause, attempt)
+    tries = 0
+
+    async def counted() -> T:
+        nonlocal tries
+        tally.retries += tries > 0
+        tries += 1
+        return await attempt()
+
+    return await _retrying(pause, counted)
