@@ -35,8 +35,10 @@ def start(work: Work) -> int:
     reading, writing = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
+    before = signal.signal(signal.SIGTERM, _stop)
     child = os.fork()
     if child == 0:
+        signal.signal(signal.SIGTERM, before)
         os.close(reading)
         _live(work, writing)
     os.close(writing)
@@ -48,10 +50,17 @@ def start(work: Work) -> int:
             os.kill(child, signal.SIGTERM)
         os.waitpid(child, 0)
         raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
     if said == b"ready":
         return child
     _, status = os.waitpid(child, 0)
     raise _error(said, os.waitstatus_to_exitcode(status))
+
+
+def _stop(*_: object) -> NoReturn:
+    """Whoever ends us while we wait ends the child too."""
+    raise KeyboardInterrupt
 
 
 def _error(said: bytes, code: int) -> AerofsError:

@@ -5,6 +5,7 @@ order: saves up, unmounted, platform stopped, everything removed. What is still 
 """
 
 import os
+import select
 import shlex
 import shutil
 import signal
@@ -13,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +24,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from aerofs import mountpoint
+from aerofs.cli import status as statuses
 from aerofs.cli import umount
 from aerofs.errors import AerofsError, ConfigError
 
@@ -49,8 +51,7 @@ def demo(
     signal.signal(signal.SIGTERM, _as_ctrl_c)
     with ExitStack() as stack:
         scratch = stack.enter_context(_scratch())
-        target = Path(os.path.realpath(place)) if place else stack.enter_context(_own_place())
-        target.mkdir(parents=True, exist_ok=True)
+        target = stack.enter_context(_place(place))
         console.print("starting a local aero platform with a small company in it …")
         environ = stack.enter_context(_platform(scratch))
         stack.enter_context(_mount(target, scratch, environ, console))
@@ -150,13 +151,15 @@ def _scratch() -> Iterator[Path]:
 
 
 @contextmanager
-def _own_place() -> Iterator[Path]:
-    """A mount point of our own. Removed by rmdir alone, which a mount or a file withstands."""
-    path = Path(tempfile.mkdtemp(prefix="aero-"))
+def _place(wanted: Path | None) -> Iterator[Path]:
+    """The mount point; made where it is missing, then removed by rmdir alone, which a mount withstands."""
+    path = Path(os.path.realpath(wanted or tempfile.mkdtemp(prefix="aero-")))
+    ours = wanted is None or not path.exists()
+    path.mkdir(parents=True, exist_ok=True)
     try:
         yield path
     finally:
-        if mountpoint.mounted_at(path) is None:
+        if ours and mountpoint.mounted_at(path) is None:
             path.rmdir()
 
 
@@ -221,29 +224,39 @@ def _mount(target: Path, scratch: Path, environ: Mapping[str, str], console: Con
     """`aerofs mount` in the background, as a user would call it; unmounted, with its saves up, at the end."""
     command = [sys.executable, "-m", "aerofs", "mount", str(target), "--config", os.devnull]
     command += ["--state-dir", str(scratch / "state"), "--log-file", str(scratch / "mount.log")]
-    started = subprocess.run(  # noqa: S603 -- our own interpreter and module
+    child = subprocess.Popen(  # noqa: S603 -- our own interpreter and module
         command,
         env=environ,
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        timeout=_START_BOUND,
-        check=False,
         start_new_session=True,
     )
-    if started.returncode != 0:
-        raise ConfigError(started.stderr.strip().removeprefix("aerofs: ") or "the mount did not start")
+    try:
+        said = child.communicate(timeout=_START_BOUND)[1]
+    except BaseException:
+        child.terminate()  # it takes along what it has sent to the background
+        child.communicate()
+        raise
+    if child.returncode != 0:
+        raise ConfigError(said.strip().removeprefix("aerofs: ") or "the mount did not start")
+    process = os.pidfd_open(int(statuses.one(target)["pid"]))
     try:
         yield
     finally:
-        _unmount(target, console)
+        _unmount(target, process, console)
+        os.close(process)
 
 
-def _unmount(target: Path, console: Console) -> None:
+def _unmount(target: Path, process: int, console: Console) -> None:
     """Whatever a shell still does in the mount, the demo ends: first asking, then insisting."""
-    ends = time.monotonic() + _END_BOUND
     try:
-        umount.unmount(target, ends=ends, console=console)
-    except AerofsError as error:
-        console.print(f"{escape(str(error))}; taking it away all the same")
-        mountpoint.detach(target)
+        umount.unmount(target, ends=time.monotonic() + _END_BOUND, console=console)
+    except (AerofsError, KeyboardInterrupt) as error:
+        console.print(f"{escape(str(error) or 'stopped')}; taking the mount away all the same")
+        with suppress(ConfigError):
+            mountpoint.detach(target)
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(process, signal.SIGTERM)
+        if not select.select([process], [], [], _END_BOUND)[0]:
+            signal.pidfd_send_signal(process, signal.SIGKILL)

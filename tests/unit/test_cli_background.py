@@ -5,6 +5,7 @@ The scripts below run in a fresh interpreter: a fork of the test runner would ta
 
 import os
 import select
+import signal
 import subprocess
 import sys
 import textwrap
@@ -135,3 +136,17 @@ def test_a_child_whose_parent_is_gone_lives_on(tmp_path: Path) -> None:
     )
     assert result.returncode == -9
     assert fifo.read_text() == "alive"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_whoever_stops_the_waiting_parent_stops_the_child(tmp_path: Path, number: signal.Signals) -> None:
+    result = run(
+        f"""
+        def work(ready):
+            os.kill(os.getppid(), {int(number)})
+            signal.pause()
+        start(work)
+        """,
+        tmp_path,
+    )
+    assert (result.returncode, result.stderr) == (130, "aerofs: stopped\n")
