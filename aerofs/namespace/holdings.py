@@ -8,9 +8,10 @@ Synchronous and without requests: `catalog.py` asks the platform. Invariants:
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from types import MappingProxyType
+from typing import Final
 
 from cachetools import LRUCache
 
@@ -18,6 +19,7 @@ from aerofs.model import Attachment, AttachmentId, DefinitionId, Document, Docum
 from aerofs.namespace.generations import DocumentKey, Generations
 from aerofs.namespace.snapshots import EMPTY, FieldFiles, OwnChange, Snapshot
 
+_MAXIMUM_ROBBED: Final = 4_096
 _NONE_LEARNT: Mapping[ValuePath, int] = MappingProxyType({})
 
 
@@ -42,6 +44,7 @@ class Holdings:
     def __init__(self, *, maximum: int, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._held: LRUCache[DocumentKey, _Held] = LRUCache(maximum)
+        self._robbed: LRUCache[AttachmentId, tuple[AttachmentId, str]] = LRUCache(_MAXIMUM_ROBBED)
         self.generations = Generations(clock)
 
     def __len__(self) -> int:
@@ -56,7 +59,7 @@ class Holdings:
         """Take in a whole document that a request of that number brought, and return what is to be shown."""
         key = (definition, document.id)
         held = self._held.get(key)
-        if held is not None and begun < held.begun:
+        if held is not None and (begun < held.begun or not self.generations.is_running(begun)):
             return held.snapshot
         fields: dict[ValuePath, FieldFiles] = {}
         known = held.snapshot.fields if held is not None else {}
@@ -68,7 +71,7 @@ class Holdings:
             if change.new is not None or change.path in fields:
                 fields[change.path] = change.applied(fields.get(change.path, EMPTY))
         snapshot = Snapshot(definition, document.id, document.modified_ns, document.created_ns, fields)
-        current = self.generations.expired(key) < begun
+        current = self.generations.is_running(begun) and self.generations.expired(key) < begun
         self._held[key] = _Held(
             snapshot, self._clock() + ttl if current else -inf, begun, learnt or _NONE_LEARNT
         )
@@ -111,15 +114,20 @@ class Holdings:
         key = (place.definition, place.document)
         held = self._held.get(key)
         files = held.snapshot.fields.get(place.path, EMPTY) if held is not None else EMPTY
+        heir = None
         if new is not None:
             new = _bare(new)
+            if name is not None and name in files and files[name].id not in (gone, new.id):
+                self._robbed[new.id] = (files[name].id, name)
             name = name or (files.name_of(gone) if gone is not None else None) or files.name_of(new.id)
-        change = OwnChange(self.generations.stamp(), place.path, gone, new, name)
+        elif gone is not None:
+            heir, name = self._robbed.pop(gone, (None, None))
+        change = OwnChange(self.generations.stamp(), place.path, gone, new, name, heir)
         if held is not None:
             files = change.applied(files)
             if new is not None:
                 name = files.name_of(new.id)
-                change = OwnChange(change.stamp, place.path, gone, new, name)
+                change = replace(change, name=name)
             held.snapshot = held.snapshot.with_field(place.path, files)
         self.generations.changed(key, change)
         return name

@@ -72,7 +72,7 @@ async def find(
             except NotFoundError:
                 pass
             else:
-                if document.id == title == title_of(document, by_id=only_ids):
+                if title_of(document, by_id=only_ids) == title:
                     found.append(document)
         if not only_ids and (digits or not found):
             found += [document for document in await by_external_id(title) if document.external_id == title]

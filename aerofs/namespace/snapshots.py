@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 from aerofs.model import Attachment, AttachmentId, DefinitionId, DocumentId, ValuePath
-from aerofs.namespace.names import composed, tell_apart
+from aerofs.namespace.names import composed, encode, tell_apart
 
 _INDEX_FROM: Final = 12
 """Entries from which a dictionary is worth its memory; below, a walk over the tuple is as fast."""
@@ -96,41 +96,51 @@ class FieldFiles(Mapping[str, Attachment]):
 
         Args:
             attachment: The file.
-            name: The name to stand under, whoever has it now gets a tag; None: its own, told apart.
+            name: The name to stand under; who has it now gets a tag. None: its own, told apart.
         """
+        known = self.by_id.get(attachment.id)
+        wanted = name if name is not None or known is not None else encode(attachment.name)
+        if known is None and wanted is not None and wanted not in self:
+            return FieldFiles((*self._names, wanted), (*self._attachments, attachment))
         names = self.names
         if name is not None:
             names = {identity: own for identity, own in names.items() if own != name}
             names[attachment.id] = name
-        known = self.by_id.get(attachment.id)
-        if known is not None:
-            # The same file told twice: what one answer left out, the other may know.
-            told = known if known.size is not None else attachment
-            listed = [told if own.id == attachment.id else own for own in self._attachments]
-        else:
-            listed = [*self._attachments, attachment]
-        return FieldFiles.of(listed, names)
+        if known is None:
+            return FieldFiles.of([*self._attachments, attachment], names)
+        # The same file told twice: what one answer left out, the other may know.
+        told = known if known.size is not None else attachment
+        return FieldFiles.of([told if own is known else own for own in self._attachments], names)
 
     def removed(self, attachment_id: AttachmentId) -> "FieldFiles":
         """Return this without one file."""
-        if attachment_id not in self.by_id:
+        kept = [
+            (name, attachment)
+            for name, attachment in zip(self._names, self._attachments, strict=True)
+            if attachment.id != attachment_id
+        ]
+        if len(kept) == len(self._names):
             return self
-        kept = [attachment for attachment in self._attachments if attachment.id != attachment_id]
-        return FieldFiles.of(kept, self.names)
+        return FieldFiles(tuple(name for name, _ in kept), tuple(attachment for _, attachment in kept))
 
     def replaced(
         self, old_id: AttachmentId, attachment: Attachment, *, name: str | None = None
     ) -> "FieldFiles":
         """Return this with a file in the place and under the name of another, or `added` if unknown."""
         kept = self.removed(attachment.id) if attachment.id != old_id else self
-        if old_id not in kept.by_id:
+        old_name = kept.name_of(old_id)
+        if old_name is None:
             return self.added(attachment, name=name)
-        names = kept.names
-        names[attachment.id] = name or names[old_id]
-        listed = [attachment if own.id == old_id else own for own in kept.attachments]
-        return FieldFiles.of(
-            listed, {own: n for own, n in names.items() if own == attachment.id or n != name}
-        )
+        name = name or old_name
+        names = {identity: own for identity, own in kept.names.items() if own != name}
+        names[attachment.id] = name
+        return FieldFiles.of([attachment if own.id == old_id else own for own in kept.attachments], names)
+
+    def renamed(self, attachment_id: AttachmentId, name: str) -> "FieldFiles":
+        """Return this with one file under another name, if that is free."""
+        if name in self or attachment_id not in self.by_id:
+            return self
+        return FieldFiles.of(self._attachments, {**self.names, attachment_id: name})
 
 
 EMPTY: Final = FieldFiles()
@@ -163,7 +173,8 @@ class OwnChange:
 
     Attributes:
         stamp: When, on the scale of `generations.Generations`.
-        name: The file name that the new one keeps.
+        name: The file name that the new one keeps, or that goes back to `heir`.
+        heir: Who had lost its name to the one that is gone, which was taken back.
     """
 
     stamp: int
@@ -171,11 +182,16 @@ class OwnChange:
     gone: AttachmentId | None = None
     new: Attachment | None = None
     name: str | None = None
+    heir: AttachmentId | None = None
 
     def applied(self, files: FieldFiles) -> FieldFiles:
         """Return the field with this change, once, however often it is applied."""
         if self.new is None:
-            return files.removed(self.gone) if self.gone is not None else files
+            if self.gone is not None:
+                files = files.removed(self.gone)
+            if self.heir is not None and self.name is not None:
+                files = files.renamed(self.heir, self.name)
+            return files
         if self.gone is None:
             return files.added(self.new, name=self.name)
         return files.replaced(self.gone, self.new, name=self.name)
