@@ -21,7 +21,7 @@ import trio
 from aerofs.content.blobs import Blob
 from aerofs.content.origin import Download, Links, Origin, as_ours
 from aerofs.content.source import RenewedError, Source, body
-from aerofs.content.transfer import NEAR, PIECE, Cursor, Job, Pace, Parking, piece_around, stream_end
+from aerofs.content.transfer import Cursor, Job, Pace, Parking, piece_around, stream_end
 from aerofs.errors import (
     AerofsError,
     DeadlineError,
@@ -65,6 +65,12 @@ class Feed:
         self._ranged = True
         self._full_until = -math.inf
 
+    def cursor(self) -> Cursor:
+        """One more reader."""
+        cursor = Cursor(self._pace)
+        self.cursors.add(cursor)
+        return cursor
+
     def __repr__(self) -> str:
         return f"<Feed {self.blob!r} {len(self.cursors)} readers, {self.jobs}>"
 
@@ -87,7 +93,7 @@ class Feed:
         self._notice(offset, stop)
         while True:
             self._check(cursor)
-            end = stop if self.blob.size is None else min(stop, self.blob.size)
+            end = self._clip(stop)
             if offset >= end or self.blob.held.covers(offset, end):
                 cursor.version = self.blob.version
                 return self.blob.pread(offset, end - offset) if offset < end else b""
@@ -121,7 +127,7 @@ class Feed:
         """The path of the whole attachment on this disk; good while the blob is pinned."""
         while not self.blob.whole:
             self._check(cursor)
-            await self._obtain(0, ENDLESS if self.blob.size is None else self.blob.size, begin=0)
+            await self._obtain(0, self._clip(ENDLESS), begin=0)
         self._check(cursor)
         cursor.version = self.blob.version
         return self.blob.file()
@@ -132,10 +138,13 @@ class Feed:
         if cursor.version not in (None, self.blob.version):
             raise StaleError(f"{self.blob.id}: the object store has other bytes by now")
 
+    def _clip(self, stop: int) -> int:
+        return stop if self.blob.size is None else min(stop, self.blob.size)
+
     def _notice(self, offset: int, stop: int) -> None:
         """Let the stream run on ahead of this read, if it is the stream's."""
         stream = self._stream
-        if stream is not None and abs(offset - stream.position) <= self._pace.window + NEAR:
+        if stream is not None and abs(offset - stream.position) <= self._pace.window + self._pace.near:
             stream.notice(stop)
 
     async def _obtain(self, offset: int, end: int, *, begin: int | None) -> None:
@@ -144,9 +153,7 @@ class Feed:
         missing = held.end_from(offset)
         job = self._supply(missing, end, None if begin is None else held.end_from(begin))
         await job.wait(end)
-        if job.error is None or held.covers(
-            missing, min(end, ENDLESS if self.blob.size is None else self.blob.size)
-        ):
+        if job.error is None or held.covers(missing, self._clip(end)):
             return
         if isinstance(job.error, NoSpaceError | LocalIOError):
             log.info("%s: read without caching for a while: %s", self.blob.id, job.error)
@@ -156,7 +163,7 @@ class Feed:
     async def _direct(self, offset: int, end: int) -> bytes:
         """The bytes, without storing them (the disk is full)."""
         async with self._source.open(offset, end) as download:
-            if offset >= (end := end if self.blob.size is None else min(end, self.blob.size)):
+            if offset >= (end := self._clip(end)):
                 return b""
             if download.start != offset:
                 raise NoSpaceError(f"{self.blob.id}: no space to cache it, and its server knows no ranges")
@@ -173,7 +180,7 @@ class Feed:
     def _supply(self, missing: int, end: int, begin: int | None) -> Job:
         """The download that brings the byte `missing`; `begin`: where a stream for it would begin."""
         stream = self._stream
-        near = self._pace.window if begin is not None else NEAR
+        near = self._pace.window if begin is not None else self._pace.near
         if stream is not None and stream.brings(missing, within=near if self._ranged else math.inf):
             return stream
         for piece in self._pieces:
@@ -181,15 +188,17 @@ class Feed:
                 return piece
         held, size = self.blob.held, self.blob.size
         if self._ranged and (begin is None or not self._deserted(stream)):
-            end = min(end, missing + max(self._pace.window, NEAR))
-            unit = PIECE if begin is None else NEAR
+            end = min(end, missing + max(self._pace.window, self._pace.near))
+            unit = self._pace.piece if begin is None else self._pace.near
             start, stop = piece_around(missing, end, unit=unit, held=held, size=size, others=self._pieces)
             return self._start(Job(start, stop, paced=False))
         if stream is not None:
             self._finish(stream)
         begin = missing if begin is None else begin
         self._stream = Job(
-            begin, stream_end(begin, held=held, size=size) if self._ranged else None, paced=True
+            begin,
+            stream_end(begin, near=self._pace.near, held=held, size=size) if self._ranged else None,
+            paced=True,
         )
         return self._start(self._stream)
 
@@ -197,7 +206,7 @@ class Feed:
         """Whether nobody reads near the stream any more."""
         if stream is None:
             return True
-        reach = self._pace.window + NEAR
+        reach = self._pace.window + self._pace.near
         return not stream.waited_for and all(
             abs(cursor.expected - stream.position) > reach for cursor in self.cursors
         )
@@ -302,7 +311,7 @@ class Feed:
 
     async def _keep_pace(self, job: Job) -> bool:
         """Wait while the stream is a window ahead of its readers; False if it is of no more use."""
-        while job.far_enough(self._pace.window):
+        while job.far_enough(self._pace):
             if not await self._parking.wait(job, idle=self._pace.idle):
                 return False
         return True

@@ -31,9 +31,8 @@ class ReadHandle:
 
     def __init__(self, feed: Feed, closed: Callable[[Feed, Cursor], None]) -> None:
         self._feed = feed
-        self._cursor = Cursor()
+        self._cursor = feed.cursor()
         self._closed = closed
-        feed.cursors.add(self._cursor)
         feed.blob.pin()
 
     def __repr__(self) -> str:

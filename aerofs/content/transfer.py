@@ -13,10 +13,6 @@ import trio
 from aerofs.content.ranges import Ranges
 from aerofs.errors import AerofsError
 
-PIECE = 128 * 1024
-"""What the kernel asks for at a time: seeks fetch ranges aligned to it, and a stream begins with it."""
-NEAR = 1024 * 1024
-"""Kernel read-ahead arrives a little out of order: nearer than this is no seek."""
 STEADY = 2
 """So many consecutive sequential reads after a seek start a stream."""
 
@@ -27,12 +23,16 @@ class Pace:
 
     Attributes:
         window: Bytes that a stream runs ahead of its furthest reader.
+        piece: What the kernel asks for at a time; a seek fetches a range aligned to it.
+        near: Kernel read-ahead arrives a little out of order: nearer than this is no seek.
         idle: Seconds that a stream waits, its window full, for a reader to advance.
         parked: How many streams may wait so at a time: each of them keeps a connection from others.
         tries: How often a body that breaks off without progress is resumed before the readers are told.
     """
 
     window: int = 8 << 20
+    piece: int = 128 << 10
+    near: int = 1 << 20
     idle: float = 10.0
     parked: int = 4
     tries: int = 4
@@ -47,13 +47,14 @@ class Cursor:
         closed: Whether the handle is closed.
     """
 
-    __slots__ = ("_steady", "closed", "expected", "fresh", "version")
+    __slots__ = ("_fresh", "_pace", "_steady", "closed", "expected", "version")
 
-    def __init__(self) -> None:
+    def __init__(self, pace: Pace) -> None:
         self.expected = 0
         self.version: int | None = None
         self.closed = False
-        self.fresh = True
+        self._pace = pace
+        self._fresh = True
         self._steady = STEADY
 
     def follow(self, offset: int, stop: int) -> int | None:
@@ -65,13 +66,13 @@ class Cursor:
         if offset == 0:
             self._steady = max(self._steady, STEADY)
             self.expected = stop
-        elif abs(offset - self.expected) <= (PIECE if self.fresh else NEAR):
+        elif abs(offset - self.expected) <= (self._pace.piece if self._fresh else self._pace.near):
             self._steady += 1
             self.expected = max(self.expected, stop)
         else:
             self._steady = 0
             self.expected = stop
-        self.fresh = False
+        self._fresh = False
         return begin if self._steady >= STEADY else None
 
 
@@ -142,10 +143,10 @@ class Job:
         self.ousted = True
         self._wanted.set()
 
-    def far_enough(self, window: int) -> bool:
+    def far_enough(self, pace: Pace) -> bool:
         """Whether it is so far ahead that it should wait; the lead grows with what its readers read."""
         goal = max(self.reached, *self._needs.values()) if self._needs else self.reached
-        return self.position >= goal + min(window, max(PIECE, goal - self.start))
+        return self.position >= goal + min(pace.window, max(pace.piece, goal - self.start))
 
     async def wanted(self) -> None:
         """Wait until a reader advances."""
@@ -206,12 +207,12 @@ class Parking:
         return not (job.ousted or timer.cancelled_caught)
 
 
-def stream_end(begin: int, *, held: Ranges, size: int | None) -> int | None:
+def stream_end(begin: int, *, near: int, held: Ranges, size: int | None) -> int | None:
     """Where a stream from `begin` can stop: before a long or the last held range; None: at the end."""
     edge = begin
     while (island := held.next_from(edge)) is not None:
         edge = held.end_from(island)
-        if edge - island >= NEAR or edge == size:
+        if edge - island >= near or edge == size:
             return island
     return None
 
