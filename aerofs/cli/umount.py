@@ -93,7 +93,8 @@ def _drain(path: Path, *, ends: float | None, console: Console) -> None:
         console.print(statuses.table_of(saves))
     if waiting or (last.get("remaining") and not saves):
         count = len(waiting) or last.get("remaining")
-        raise AerofsError(f"{count} saves are not uploaded yet, and the mount stays (the list tells which)")
+        what = "1 save is" if count == 1 else f"{count} saves are"
+        raise AerofsError(f"{what} not uploaded yet, and the mount stays as it is")
     if saves:
         console.print(Text("these stay on this disk, and are there again with the next mount"))
 
