@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random, SystemRandom
 from typing import Any, NamedTuple, Self
 
 from aerofs.sandbox.database import AttachmentRow, Database, DocumentRow
@@ -48,17 +49,18 @@ class Content:
 class Ids:
     """24 hex digits: those of documents grow with time, those of attachments are random."""
 
-    def __init__(self) -> None:
+    def __init__(self, random: Random | None = None) -> None:
         self._last = 0
+        self._random = random or SystemRandom()
 
     def growing(self) -> str:
         """An id above all earlier ones of this process."""
         self._last = max(self._last + 1, int(time.time() * 2**20))
-        return f"{self._last:013x}{secrets.token_hex(6)[1:]}"
+        return f"{self._last:013x}{self._random.randbytes(6).hex()[1:]}"
 
     def random(self) -> str:
         """Any id."""
-        return secrets.token_hex(12)
+        return self._random.randbytes(12).hex()
 
 
 class Platform:
@@ -196,10 +198,11 @@ class Platform:
             if file.path.partition(".")[0] in blocks and ".".join(file.path.split(".")[:2]) not in standing
         ]
 
-    def touch(self, document: str) -> None:
-        """Move a document's `_lastModifiedOn`, as every change of its files does."""
+    def touch(self, document: str, *, at: datetime | None = None) -> None:
+        """Move a document's `_lastModifiedOn`, as every change of its files does; `at`: to any moment."""
         for row in self.database.documents("id = ?", (document,)):
-            self.database.put_document(replace(row, modified=_later(row.modified)))
+            modified = instant(at) if at else _later(row.modified)
+            self.database.put_document(replace(row, modified=modified))
 
     def remove_document(self, definition: str, document: str) -> None:
         """Remove a document with all its files."""
@@ -282,13 +285,27 @@ class Platform:
         self, definition: str, document: str, path: str, name: str, data: bytes, *, media_type: str = ""
     ) -> str:
         """Put a file into a field, whatever the field's limits. Returns its id."""
+        return self.add_attachments(definition, document, path, [(name, data)], media_type=media_type)[0]
+
+    def add_attachments(
+        self,
+        definition: str,
+        document: str,
+        path: str,
+        files: Iterable[tuple[str, bytes]],
+        *,
+        media_type: str = "",
+    ) -> list[str]:
+        """Put files, each a name and its bytes, into a field. Returns their ids."""
         row, place = self.place(definition, document, path)
-        incoming = self.database.incoming / secrets.token_hex(8)
-        incoming.write_bytes(data)
-        known = media_type or guessed_type(name)
-        size = dimensions(incoming) if known.startswith("image/") else None
-        content = Content(name, known, incoming, len(data), *(size or ()))
-        return self.attach(row.id, place.path, [content])[0].id
+        contents = []
+        for name, data in files:
+            incoming = self.database.incoming / secrets.token_hex(8)
+            incoming.write_bytes(data)
+            known = media_type or guessed_type(name)
+            pixels = dimensions(incoming) if known.startswith("image/") else None
+            contents.append(Content(name, known, incoming, len(data), *(pixels or ())))
+        return [file.id for file in self.attach(row.id, place.path, contents)]
 
     def remove_attachment(self, attachment: str) -> None:
         """Remove a file, as another user would."""

@@ -9,11 +9,14 @@ import errno
 import socket
 from collections.abc import Sequence
 from functools import partial
-from typing import cast
+from typing import Self, cast
 
+import h11
 import trio
+from h11._receivebuffer import ReceiveBuffer
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ASGIFramework, ConnectionState
@@ -37,6 +40,55 @@ class Link:
         """Close the connection at once, in the middle of whatever it carries."""
         self.gone = True
         await trio.aclose_forcefully(self._stream)
+
+
+class _Inbox(ReceiveBuffer):
+    """h11's receive buffer, but a piece of a body that came in one read goes on without being copied.
+
+    h11 copies each piece four times, which is half of the time that a large upload takes.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._piece = b""
+
+    def __iadd__(self, piece: bytes | bytearray) -> Self:
+        if self._data or self._piece or not isinstance(piece, bytes):
+            self._settle()
+            self._data += piece
+        else:
+            self._piece = piece
+        return self
+
+    def __len__(self) -> int:
+        return len(self._data) + len(self._piece)
+
+    def __bytes__(self) -> bytes:
+        return bytes(self._data) + self._piece
+
+    def _settle(self) -> None:
+        self._data += self._piece
+        self._piece = b""
+
+    def maybe_extract_at_most(self, count: int) -> bytearray | None:
+        if self._piece and len(self._piece) <= count:
+            piece, self._piece = self._piece, b""
+            # Nobody changes what is extracted: bytes serve as well.
+            return cast("bytearray", piece)
+        self._settle()
+        return super().maybe_extract_at_most(count)
+
+    def maybe_extract_next_line(self) -> bytearray | None:
+        self._settle()
+        return super().maybe_extract_next_line()
+
+    def maybe_extract_lines(self) -> list[bytearray] | None:
+        self._settle()
+        return super().maybe_extract_lines()
+
+    def is_next_line_obviously_invalid_request_line(self) -> bool:
+        self._settle()
+        return super().is_next_line_obviously_invalid_request_line()
 
 
 class _Connection(TCPServer):
@@ -63,6 +115,9 @@ class _Connection(TCPServer):
             await super().protocol_send(event)
 
     async def _read_data(self) -> None:
+        http = self.protocol.protocol
+        if isinstance(http, H11Protocol) and isinstance(http.connection, h11.Connection):
+            http.connection._receive_buffer = _Inbox()  # noqa: SLF001 - h11 has no other door
         data = b"x"
         while data:
             try:
