@@ -79,7 +79,8 @@ class Platform:
         except (DeniedError, NotFoundError):
             if not self._configured:
                 raise
-            return tuple(self._configured.values())
+            # one that is asked for by its name may still tell more than the profile does
+            return tuple([await self.definition(name) for name in self._configured])
         raws = answers.entries(content, self._dialect.definitions_keys, what=request.what)
         found = (parsing.definition(self._dialect, raw) for raw in raws)
         return tuple(self._known(each) for each in found if each is not None)
