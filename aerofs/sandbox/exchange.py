@@ -48,8 +48,10 @@ class Exchange:
         self.link: Link = scope["state"]["link"]
         self.fault: Fault | None = None
         self.before_answer: Callable[[], Awaitable[None]] | None = None
-        self.received = 0
-        self.sent = 0
+        self.on_received: Callable[[int], None] = _ignore
+        self.on_sending: Callable[[int], None] = _ignore
+        self._received = 0
+        self._sent = 0
         self._scope = scope
         self._receive = receive
         self._send = send
@@ -67,8 +69,9 @@ class Exchange:
                 raise DisconnectedError
             chunk: bytes = message.get("body", b"")
             self._body_over = not message.get("more_body", False)
-            self.received += len(chunk)
-            if self._strikes("request", self.received):
+            self._received += len(chunk)
+            self.on_received(len(chunk))
+            if self._strikes("request", self._received):
                 await self._interrupt()
             if chunk:
                 yield chunk
@@ -107,11 +110,10 @@ class Exchange:
             raise DisconnectedError
         if message["type"] == "http.response.start":
             await self._start(message)
-        elif self.fault is not None and self._strikes("answer", self.sent + len(message["body"])):
+        elif self.fault is not None and self._strikes("answer", self._sent + len(message["body"])):
             await self._send_up_to_the_fault(message)
         else:
-            self.sent += len(message["body"])
-            await self._send(message)
+            await self._send_piece(message)
 
     async def _start(self, message: Message) -> None:
         if self.before_answer is not None:
@@ -125,13 +127,17 @@ class Exchange:
 
     async def _send_up_to_the_fault(self, message: Message) -> None:
         data: bytes = message["body"]
-        cut = max(0, (self.fault.at or 0) - self.sent) if self.fault else 0
+        cut = max(0, (self.fault.at or 0) - self._sent) if self.fault else 0
         if cut:
-            await self._send({"type": "http.response.body", "body": data[:cut], "more_body": True})
-        self.sent += cut
+            await self._send_piece({**message, "body": data[:cut], "more_body": True})
         await self._interrupt()
-        self.sent += len(data) - cut
-        await self._send({**message, "body": data[cut:]})
+        await self._send_piece({**message, "body": data[cut:]})
+
+    async def _send_piece(self, message: Message) -> None:
+        # Counted first: whoever has received the bytes finds them counted.
+        self._sent += len(message["body"])
+        self.on_sending(len(message["body"]))
+        await self._send(message)
 
     def _strikes(self, side: str, position: int) -> bool:
         fault = self.fault
@@ -152,6 +158,10 @@ class Exchange:
         """
         await self.link.cut()
         raise DisconnectedError
+
+
+def _ignore(size: int) -> None:
+    """Count nothing."""
 
 
 async def _pause(seconds: float | None) -> None:
@@ -210,15 +220,20 @@ class Origin:
         async def hold_answer() -> None:
             await self._faults.pass_holds(kind, target, answered=True)
 
+        def count_in(size: int) -> None:
+            traffic.bytes_in[self._name] += size
+
+        def count_out(size: int) -> None:
+            traffic.bytes_out[self._name] += size
+
         exchange.before_answer = hold_answer
+        exchange.on_received, exchange.on_sending = count_in, count_out
         try:
             fault = self._faults.take(kind, target)
             await self._faults.pass_holds(kind, target, answered=False)
             await self._struck(exchange, fault)
         finally:
             traffic.end(kind)
-            traffic.bytes_in[self._name] += exchange.received
-            traffic.bytes_out[self._name] += exchange.sent
 
     async def _struck(self, exchange: Exchange, fault: Fault | None) -> None:
         if fault is None:

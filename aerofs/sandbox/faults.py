@@ -81,6 +81,8 @@ class Fault:
         """
         head, *settings = text.split(",")
         kind, _, action = head.partition(":")
+        if not action:
+            raise ValueError(f"a fault is kind:action[,key=value…], not {text!r}")
         data: dict[str, Any] = {"kind": kind, "action": action}
         readers: dict[str, Any] = {
             **dict.fromkeys(("after", "status", "at"), int),

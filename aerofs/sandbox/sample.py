@@ -208,7 +208,7 @@ class _Company:
         document = self._document("work-order", None, {"number": "Names"}, {"orderLines": []})
         composed = "Überweisung Zürich.txt"
         names = (
-            "long " + "é" * 145 + ".txt",
+            "long " + "é" * 150 + ".txt",
             composed,
             unicodedata.normalize("NFD", composed),
             "写真 🍰.txt",

@@ -94,12 +94,12 @@ class Sandbox:
 
     @property
     def bytes_in(self) -> Counter[str]:
-        """Bytes of request bodies, for "api" and "store", counted when a request ends."""
+        """Bytes of request bodies, for "api" and "store"."""
         return self.traffic.bytes_in
 
     @property
     def bytes_out(self) -> Counter[str]:
-        """Bytes of answer bodies, for "api" and "store", counted when a request ends."""
+        """Bytes of answer bodies, for "api" and "store"."""
         return self.traffic.bytes_out
 
     @property
