@@ -49,15 +49,22 @@ def foreign_errors_translated(what: str) -> Iterator[None]:
 
 
 def _reason(error: httpx.HTTPError) -> str:
-    """Return why no connection was made, from the exception below httpx's if that one knows."""
-    cause: BaseException | None = error
-    while cause is not None:
+    """Return why no connection was made, from the exceptions below httpx's, one for each address tried."""
+    for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"its certificate is not trusted: {cause.verify_message} (see ca_file)"
         if isinstance(cause, OSError) and cause.strerror:
             return f"cannot connect: {cause.strerror}"
-        cause = cause.__cause__ or cause.__context__
     return "cannot connect"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    yield error
+    if isinstance(error, BaseExceptionGroup):
+        yield from error.exceptions
+    below = error.__cause__ or error.__context__
+    if below is not None:
+        yield from _causes(below)
 
 
 @dataclass(frozen=True, slots=True)

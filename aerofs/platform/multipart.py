@@ -8,8 +8,9 @@ it does not, so that "no byte for so many seconds" means what it says on a slow 
 import mimetypes
 import secrets
 from collections.abc import AsyncIterator, Callable, Generator
-from typing import BinaryIO, Protocol, Self
+from typing import BinaryIO, Protocol
 
+import httpx
 import trio
 
 from aerofs.errors import LocalIOError
@@ -41,7 +42,7 @@ def media_type(name: str) -> str:
     return kind or "application/octet-stream"
 
 
-class Form(AsyncIterator[bytes]):
+class Form(httpx.AsyncByteStream):
     """A multipart form of one file. Iterating it sends it once; make another to send it again.
 
     Attributes:
@@ -74,7 +75,7 @@ class Form(AsyncIterator[bytes]):
         self.size = len(self._head) + self._content_size + len(self._tail)
         self.content_type = f"multipart/form-data; boundary={boundary}"
 
-    def __aiter__(self) -> Self:
+    def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:

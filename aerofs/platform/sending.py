@@ -195,7 +195,15 @@ async def _sent(
         return await client.send(request, stream=True)
     form = message.form()
     told = {"Content-Type": form.content_type, "Content-Length": str(form.size)}
-    request = client.build_request(message.method, url, headers={**headers, **told}, content=form)
+    bare = client.build_request(message.method, url, headers={**headers, **told})
+    # given as a stream, not as content: httpx would wrap that into a generator, which outlives a failed request
+    request = httpx.Request(
+        bare.method,
+        bare.url,
+        headers=bare.headers,
+        stream=form,
+        extensions=bare.extensions,
+    )
     try:
         return await client.send(request, stream=True)
     finally:

@@ -92,7 +92,7 @@ async def bench(*names: str, variants: Variants | None = None, **given: object) 
     for name in names:
         profile = PROFILE.get(name, {})
         dialect |= profile.get("dialect", {})
-        given |= profile | {"dialect": dialect}
+        given |= {**profile, "dialect": dialect}
     async with serving(SandboxConfig()) as sandbox:
         platform = sandbox.platform
         platform.add_definition(
