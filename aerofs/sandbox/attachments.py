@@ -10,7 +10,8 @@ from aerofs.sandbox.database import AttachmentRow, DocumentRow
 from aerofs.sandbox.definitions import FieldSpec, Place
 from aerofs.sandbox.images import dimensions, shrunk
 from aerofs.sandbox.multipart import Limits, Part, Receiver, boundary_of
-from aerofs.sandbox.platform import Content, guessed_type
+from aerofs.sandbox.platform import guessed_type
+from aerofs.sandbox.records import Content
 from aerofs.sandbox.refusals import invalid, not_found
 from aerofs.sandbox.variants import MEGABYTE, Variants
 

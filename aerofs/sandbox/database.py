@@ -1,6 +1,6 @@
 """Where the sandbox keeps its data: SQLite (WAL) and a file for each content, in a directory or in memory.
 
-Only rows and files; what they mean is `platform.py`'s. Invariants, which hold after a SIGKILL at any instant:
+Only rows and files; what they mean is `records.py`'s. Invariants, which hold after a SIGKILL at any instant:
 
 - A row of an attachment is committed after its content stands under `blobs/`, and a content is unlinked after
   the last row that names it is gone. What is left in `incoming/`, or in `blobs/` without a row, is nobody's

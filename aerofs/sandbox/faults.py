@@ -10,6 +10,8 @@ from typing import Any, Literal, Self
 
 import trio
 
+from aerofs.sandbox.traffic import KINDS
+
 Action = Literal["delay", "stall", "status", "cut", "half", "drop_answer", "html"]
 ACTIONS: tuple[Action, ...] = ("delay", "stall", "status", "cut", "half", "drop_answer", "html")
 
@@ -47,8 +49,10 @@ class Fault:
         """Refuse what cannot be meant.
 
         Raises:
-            ValueError: an unknown action, or a delay without an end.
+            ValueError: an unknown kind or action, or a delay without an end.
         """
+        if self.kind != "*" and self.kind not in KINDS:
+            raise ValueError(f"no kind of request {self.kind!r}; there are {', '.join(KINDS)}")
         if self.action not in ACTIONS:
             raise ValueError(f"no action {self.action!r}; there are {', '.join(ACTIONS)}")
         if self.action == "delay" and self.seconds is None:

@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 from aerofs.sandbox.definitions import FieldSpec
-from aerofs.sandbox.platform import Ids, Platform
+from aerofs.sandbox.ids import Ids
+from aerofs.sandbox.platform import Platform
 from aerofs.sandbox.sample_papers import contract_odt, invoice_pdf
 from aerofs.sandbox.sample_pictures import jpeg, landscape, plate, png, portrait, scan
 

@@ -252,6 +252,25 @@ async def test_a_save_that_shall_not_update_the_document_stays_out_of_its_field(
     assert said(await api.get(A))["document"]["files"] == []
 
 
+@pytest.mark.parametrize("piece", [1, 1000, 70_000, 1_000_000])
+async def test_a_chunked_upload_arrives_whole_whatever_its_pieces(
+    api: httpx.AsyncClient, sandbox: Sandbox, piece: int
+) -> None:
+    data = bytes(range(256)) * (8 if piece == 1 else 8000)
+    head = b'--B\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+    body = head + data + b"\r\n--B--\r\n"
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for start in range(0, len(body), piece):
+            yield body[start : start + piece]
+
+    kind = {"Content-Type": "multipart/form-data; boundary=B"}
+    answer = await api.post(f"{A}/attachments", params={"valuePath": "files"}, content=pieces(), headers=kind)
+    said(answer)
+    assert sandbox.platform.attachments("invoice", "A", "files")[0].data == data
+    assert sandbox.bytes_in["api"] == len(body)
+
+
 async def test_a_line_field_is_reached_by_its_line_id_only(api: httpx.AsyncClient) -> None:
     rows = said(await api.get(A))["document"]["rows"]
     said(await save(api, f"rows.{rows[1]['_id']}.photo", ("a", b"1")))

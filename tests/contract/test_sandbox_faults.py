@@ -9,7 +9,7 @@ import httpx
 import pytest
 import trio
 
-from aerofs.sandbox import Fault, Sandbox, serving
+from aerofs.sandbox import Fault, Sandbox, SandboxConfig, serving
 
 HEADERS = {
     "Authorization": "Bearer sandbox-token",
@@ -241,6 +241,32 @@ async def test_stopping_breaks_what_is_stalled_held_or_half_sent() -> None:
                 )
                 assert await plain.receive_some(10)
             await plain.aclose()
+
+
+async def test_a_cancelled_sandbox_stops_at_once_and_frees_its_ports() -> None:
+    with trio.CancelScope() as scope:
+        async with serving() as sandbox:
+            scope.cancel()
+            await trio.sleep_forever()
+    assert scope.cancelled_caught
+    ports = [int(url.rpartition(":")[2]) for url in (sandbox.url, sandbox.store_url)]
+    async with serving(SandboxConfig(port=ports[0], store_port=ports[1])) as again:
+        assert (again.url, again.store_url) == (sandbox.url, sandbox.store_url)
+
+
+async def test_a_download_that_nobody_reads_any_more_ends(api: httpx.AsyncClient, sandbox: Sandbox) -> None:
+    document = sandbox.platform.add_document("job", external_id="B")
+    sandbox.platform.add_attachment("job", document, "photos", "large", DATA * 30)
+    listed = await api.get(f"{A[:-1]}B/attachments", params={"valuePath": "photos"})
+    url = listed.json()["attachments"][0]["downloadURL"]
+    stream = await trio.open_tcp_stream("127.0.0.1", int(sandbox.store_url.rpartition(":")[2]))
+    await stream.send_all(f"GET {url[len(sandbox.store_url) :]} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    assert await stream.receive_some(10)
+    await stream.aclose()
+    with trio.fail_after(5):
+        while sandbox.traffic.under_way["download"]:
+            await trio.lowlevel.checkpoint()
+    assert sandbox.bytes_out["store"] < len(DATA) * 30
 
 
 async def test_an_exception_of_the_block_comes_out_as_it_is() -> None:

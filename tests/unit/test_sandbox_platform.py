@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from aerofs.sandbox.definitions import FieldSpec
+from aerofs.sandbox.ids import Ids
 from aerofs.sandbox.images import dimensions, shrunk
-from aerofs.sandbox.platform import Ids, Platform
+from aerofs.sandbox.platform import Platform
 from aerofs.sandbox.refusals import Refusal
 
 
