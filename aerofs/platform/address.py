@@ -90,9 +90,8 @@ class Address:
             ConfigError: Not an http(s) URL, one with a password or a query, or plain http to another machine.
         """
         stem = url.strip().rstrip("/")
-        parts = urlsplit(stem)
         try:
-            origin = Origin.of(stem)
+            origin, parts = Origin.of(stem), urlsplit(stem)
         except ValueError:
             raise ConfigError(f"{bare(url)!r} is not the http(s) URL of a platform") from None
         if "@" in parts.netloc:
@@ -127,13 +126,11 @@ class Address:
         Raises:
             ProtocolError: Not http(s), with a user in it, or plain http to another machine.
         """
-        absolute = urljoin(against, url)
         try:
+            absolute = urljoin(against, url)
             origin = Origin.of(absolute)
         except ValueError:
-            raise ProtocolError(
-                f"the platform sent us to {bare(absolute)[:200]!r}, not an http(s) URL"
-            ) from None
+            raise ProtocolError(f"the platform sent us to {bare(url)[:200]!r}, not an http(s) URL") from None
         if "@" in urlsplit(absolute).netloc:
             raise ProtocolError(f"the platform sent us to {origin.host} with a user in the URL")
         if not self._carried_safely(origin):

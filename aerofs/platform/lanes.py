@@ -110,7 +110,7 @@ class Lanes:
         """Make the lanes that the settings ask for.
 
         Raises:
-            ConfigError: The file of certificates cannot be used.
+            ConfigError: The file of certificates, or a proxy of the environment, cannot be used.
         """
         quieten_loggers()
         trust = _trust(settings) if transport is None else None
@@ -134,11 +134,18 @@ class Lanes:
             )
             return Lane(name, client, trio.CapacityLimiter(places))
 
-        return cls(
-            metadata=lane("metadata", settings.metadata_lane, whole),
-            downloads=lane("downloads", settings.download_lane, stall),
-            uploads=lane("uploads", settings.upload_lane, stall),
-        )
+        try:
+            return cls(
+                metadata=lane("metadata", settings.metadata_lane, whole),
+                downloads=lane("downloads", settings.download_lane, stall),
+                uploads=lane("uploads", settings.upload_lane, stall),
+            )
+        except (ImportError, ValueError, httpx.InvalidURL) as error:
+            # httpx reads the proxies here; a URL of theirs may hold a password, so it is not shown
+            raise ConfigError(
+                "a proxy of the environment (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY) cannot be used: "
+                f"{type(error).__name__}",
+            ) from None
 
     async def aclose(self) -> None:
         """Close every connection."""

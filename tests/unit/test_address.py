@@ -94,3 +94,12 @@ def test_signatures_never_stand_in_texts() -> None:
     assert "abc" not in text
     assert "k=v" not in text
     assert text.endswith(" end")
+
+
+@pytest.mark.parametrize("url", ["http://[", "https://aero.example:port", "https://[::1"])
+def test_a_broken_url_is_a_mistake_and_not_a_crash(url: str) -> None:
+    with pytest.raises(ConfigError):
+        address(url)
+    with pytest.raises(ProtocolError):
+        address().resolved(url, against="https://aero.example/api/v2/x")
+    assert not address().owns(url)

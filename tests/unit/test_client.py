@@ -612,3 +612,15 @@ async def test_a_store_that_does_not_answer_ends_at_the_bound(autojump_clock: Mo
                 pass
         assert trio.current_time() - began == 40
         assert client.reachable
+
+
+@pytest.mark.parametrize("proxy", ["socks5://u:hidden@127.0.0.1:1", "nonsense://127.0.0.1:1"])
+def test_a_proxy_that_cannot_be_used_is_a_mistake_of_the_user(
+    proxy: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    values = {"url": "https://aero.example", "environment": "e", "mountpoint": "/nowhere", "token": "t"}
+    with pytest.raises(errors.ConfigError, match="proxy") as caught:
+        Platform(Settings.model_validate(values))
+    assert "hidden" not in str(caught.value)
