@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from aerofs.content.blobs import Blob
-from aerofs.content.origin import Download, Links, Origin
+from aerofs.content.origin import Download, Links, Origin, as_ours
 from aerofs.errors import ProtocolError, StaleError, UnavailableError
 from aerofs.model import FieldRef
 from aerofs.platform import ExpiredUrlError
@@ -71,20 +71,28 @@ class Source:
             RenewedError: It was of another version; the blob is empty now.
             AerofsError: As `Links.link` and `Origin.download`.
         """
+        try:
+            async with AsyncExitStack() as stack:
+                yield await self._opened(stack, start, stop)
+        except Exception as error:
+            ours = as_ours(error)  # an origin made of nurseries raises groups
+            if ours is error:
+                raise
+            raise ours from error
+
+    async def _opened(self, stack: AsyncExitStack, start: int, stop: int | None) -> Download:
         spent = None
         for _ in range(URL_TRIES):
             link = await self._links.link(self._place, self._blob.id, spent=spent)
             self._promise(link.size)
-            async with AsyncExitStack() as stack:
-                try:
-                    opening = self._origin.download(link.url, start=start, stop=stop)
-                    download = await stack.enter_async_context(opening)
-                except ExpiredUrlError:
-                    spent = link.url
-                    continue
+            try:
+                opening = self._origin.download(link.url, start=start, stop=stop)
+                download = await stack.enter_async_context(opening)
+            except ExpiredUrlError:
+                spent = link.url
+            else:
                 self._examine(download)
-                yield download
-                return
+                return download
         raise UnavailableError(f"{self._place}: the object store refuses even a fresh URL of {self._blob.id}")
 
     def know(self, size: int) -> None:
