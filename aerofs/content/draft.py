@@ -1,0 +1,209 @@
+"""A file being written: its bytes on the local disk until the platform has them.
+
+A draft is plain storage with a change counter: it knows neither names nor the platform. While a save reads it, it is
+*frozen*; the first write after that clones the file, so that a save always sends exactly the bytes that it recorded.
+Small reads and writes run inline (page cache); whatever may take long (copying, syncing, hashing) runs in a thread.
+"""
+
+import errno
+import hashlib
+import os
+import uuid
+from pathlib import Path
+from typing import Self
+
+import trio
+
+from aerofs.errors import AerofsError, LocalIOError, NoSpaceError, TooLargeError
+
+_COPY_CHUNK = 1 << 20
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+def local_error(error: OSError, what: str) -> AerofsError:
+    """Turn an error of the local disk into ours."""
+    if error.errno in _NO_ROOM:
+        return NoSpaceError(f"{what}: the local disk is full")
+    if error.errno == errno.EFBIG:
+        return TooLargeError(f"{what}: larger than the local disk admits")
+    return LocalIOError(f"{what}: {error.strerror or error}")
+
+
+class Draft:
+    """The bytes of one file that is being written.
+
+    Attributes:
+        path: Where the bytes are now (another file after a clone).
+        size: Bytes.
+        changes: Grows with every change of the bytes.
+        refusal: The error that a write met. Such a draft is never committed; every flush repeats the error.
+        limit: Largest size in bytes, None if unlimited (the field's Maximum File Size).
+    """
+
+    def __init__(self, path: Path, *, limit: int | None = None, new: bool = False) -> None:
+        """Open an existing file, or make it.
+
+        Raises:
+            NoSpaceError, LocalIOError: It cannot be opened or made.
+        """
+        self._directory = path.parent
+        self.limit = limit
+        self.changes = 0
+        self.refusal: AerofsError | None = None
+        self._readers_of_frozen = 0
+        self._cloning = trio.Lock()
+        self.path = path
+        flags = os.O_CREAT | os.O_EXCL if new else 0
+        try:
+            self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, 0o600)
+            self.size = os.fstat(self._fd).st_size
+        except OSError as error:
+            raise local_error(error, f"draft {path.name}") from error
+
+    @classmethod
+    def empty(cls, directory: Path, *, limit: int | None = None) -> Self:
+        """Start empty, in a new file of `directory`."""
+        return cls(_new_path(directory), limit=limit, new=True)
+
+    @classmethod
+    async def copy_of(cls, source: Path, directory: Path, *, limit: int | None = None) -> Self:
+        """A draft that starts with the bytes of another file."""
+        path = _new_path(directory)
+        try:
+            await trio.to_thread.run_sync(clone, source, path)
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            raise local_error(error, "copying the version to be changed") from error
+        return cls(path, limit=limit)
+
+    def __repr__(self) -> str:
+        frozen = ", frozen" if self._readers_of_frozen else ""
+        return f"<Draft {self.path.name}: {self.size} bytes, {self.changes} changes{frozen}>"
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Up to `length` bytes at `offset`; short at the end."""
+        try:
+            return os.pread(self._fd, length, offset)
+        except OSError as error:
+            raise local_error(error, f"draft {self.path.name}") from error
+
+    async def write(self, offset: int, data: bytes) -> int:
+        """Write all of `data`.
+
+        Raises:
+            NoSpaceError, TooLargeError, LocalIOError: The draft is refused from now on.
+        """
+        self._admit(offset + len(data))
+        await self._thaw()
+        view = memoryview(data)
+        try:
+            while view:
+                written = os.pwrite(self._fd, view, offset)
+                offset += written
+                view = view[written:]
+        except OSError as error:
+            raise self._refuse(local_error(error, "writing")) from error
+        self.size = max(self.size, offset)
+        self.changes += 1
+        return len(data)
+
+    async def truncate(self, size: int) -> None:
+        """Cut or extend with zeros. Raises as `write`."""
+        if size > self.size:
+            self._admit(size)
+        await self._thaw()
+        try:
+            os.ftruncate(self._fd, size)
+        except OSError as error:
+            raise self._refuse(local_error(error, "truncating")) from error
+        self.size = size
+        self.changes += 1
+
+    def sync_file(self, path: Path) -> None:
+        """Bring a file of this draft to the disk (fdatasync). Blocks: call it in a thread.
+
+        Opens the file anew, because the draft may move on to a clone meanwhile.
+        """
+        try:
+            with path.open("rb") as file:
+                os.fdatasync(file.fileno())
+        except OSError as error:
+            raise self._refuse(local_error(error, "syncing")) from error
+
+    def freeze(self) -> Path:
+        """Keep the present bytes as they are, in the returned file, until `release_frozen`."""
+        self._readers_of_frozen += 1
+        return self.path
+
+    def release_frozen(self, path: Path) -> bool:
+        """Give back what `freeze` gave. Returns whether the draft still uses that very file."""
+        if path != self.path:
+            return False
+        self._readers_of_frozen -= 1
+        return True
+
+    def close(self) -> None:
+        """Close the file; it stays where it is."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def discard(self) -> None:
+        """Close the file and remove it, unless a save still reads it."""
+        self.close()
+        if not self._readers_of_frozen:
+            self.path.unlink(missing_ok=True)
+
+    def _admit(self, size: int) -> None:
+        if self.limit is not None and size > self.limit:
+            raise self._refuse(TooLargeError(f"{size} bytes; the field admits {self.limit}"))
+
+    def _refuse(self, error: AerofsError) -> AerofsError:
+        self.refusal = error
+        return error
+
+    async def _thaw(self) -> None:
+        if not self._readers_of_frozen:
+            return
+        async with self._cloning:
+            if not self._readers_of_frozen:
+                return
+            target = _new_path(self._directory)
+            try:
+                await trio.to_thread.run_sync(clone, self.path, target)
+                fd = os.open(target, os.O_RDWR | os.O_CLOEXEC)
+            except OSError as error:
+                target.unlink(missing_ok=True)
+                raise self._refuse(local_error(error, "cloning the draft")) from error
+            os.close(self._fd)
+            self._fd, self.path = fd, target
+            self._readers_of_frozen = 0
+
+
+def _new_path(directory: Path) -> Path:
+    return directory / f"{uuid.uuid4().hex}.draft"
+
+
+def clone(source: Path, target: Path) -> None:
+    """Copy a file: shared extents where the disk can (FICLONE), else in the kernel, else by hand. Blocks."""
+    with source.open("rb") as reader, target.open("xb") as writer:
+        left = os.fstat(reader.fileno()).st_size
+        while left > 0:
+            try:
+                # copy_file_range shares extents by itself on file systems that can.
+                copied = os.copy_file_range(reader.fileno(), writer.fileno(), min(left, 1 << 30))
+            except OSError as error:
+                if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+                    raise
+                while chunk := reader.read(_COPY_CHUNK):
+                    writer.write(chunk)
+                return
+            if not copied:
+                return
+            left -= copied
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal. Blocks: call it in a thread."""
+    with path.open("rb") as reader:
+        return hashlib.file_digest(reader, "sha256").hexdigest()

@@ -1,0 +1,139 @@
+"""What a save, a rename or a take-back intends and how far it has come: one journal row each.
+
+All of them are one thing, a *put*: bring bytes into a field under a title (from a local file, or by a copy on the
+platform), then retire what the new attachment stands for: the base of a save, the source of a move, the target that a
+rename goes over. A put that was unlinked meanwhile is `cancelled`: it brings nothing up, takes back what it had
+brought up, and retires the rest. Values only; `steps.py` performs them, `journal.py` keeps them.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from pydantic import TypeAdapter
+
+from aerofs.model import Attachment, AttachmentId, FieldRef
+
+
+class State(StrEnum):
+    """Where an operation stands, as `aerofs status` shows it."""
+
+    LOCAL = "local"  # a name that never leaves this machine, or a draft not yet closed
+    QUEUED = "queued"  # to be performed, now or after a pause
+    HELD = "held"  # refused for good; kept until the user decides
+
+
+class Role(StrEnum):
+    """Why an attachment is to be deleted once the new one stands."""
+
+    BASE = "base"  # the version that was opened
+    OVER = "over"  # the file that a rename goes over
+    SOURCE = "source"  # the file that was moved away
+
+
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """An attachment to delete, by its id, after the new one stands."""
+
+    place: FieldRef
+    attachment: AttachmentId
+    title: str
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class Secured:
+    """Bytes of a file that had to be deleted before its successor could be added: to be put back on a refusal."""
+
+    content: str
+    attachment: AttachmentId
+    title: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One journal row.
+
+    Attributes:
+        id: The row's number; 0 before it was recorded.
+        path: For people: where the file is in the mount.
+        file_name: The name in its directory; `title` is what the platform is told.
+        content: The local file with the bytes (its name in the drafts' directory); None: fetch `copy_of`.
+        sha256: Of `content`, hexadecimal.
+        copy_of: The attachment that is moved: copied on the platform where the title stays, else brought up anew.
+        source_title: The title of `copy_of`.
+        known: Ids that stood in the field before the first try; an id outside is ours or a stranger's.
+        maximum: The field's Maximum Allowed Attachments.
+        resizes: The platform may change our bytes, so equality cannot be asked for.
+        after: The row that must be settled first (an earlier save of the same file).
+        maybe_sent: An earlier try may have been carried out without our learning it.
+        added: What this operation brought up.
+        conflict: The title under which ours stands beside a stranger's newer version.
+        cancelled: The file was unlinked: bring nothing up, take back what was, retire the rest.
+        superseded: A later save of the same file waits behind: nothing more is brought up.
+        inode, mtime_ns, mode: Local facts that travel to the new attachment.
+    """
+
+    id: int = 0
+    state: State = State.QUEUED
+    place: FieldRef
+    path: str
+    file_name: str
+    title: str
+    size: int
+    content: str | None = None
+    sha256: str | None = None
+    copy_of: tuple[FieldRef, AttachmentId] | None = None
+    source_title: str = ""
+    retire: tuple[Retire, ...] = ()
+    known: frozenset[AttachmentId] = frozenset()
+    maximum: int | None = None
+    resizes: bool = False
+    inode: int = 0
+    mtime_ns: int = 0
+    mode: int = 0o644
+    after: int | None = None
+    maybe_sent: bool = False
+    added: Attachment | None = None
+    secured: Secured | None = None
+    conflict: str | None = None
+    cancelled: bool = False
+    superseded: bool = False
+    tries: int = 0
+    error: str = ""
+    errno: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.path} (row {self.id}, {self.state})"
+
+    @property
+    def copies(self) -> bool:
+        """The platform can do it without the bytes passing through here."""
+        if self.copy_of is None or self.content is not None:
+            return False
+        return self.copy_of[0] != self.place and self.source_title == self.title
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of the local files that this row needs."""
+        return tuple(name for name in (self.content, self.secured and self.secured.content) if name)
+
+
+def inherit(row: Operation, prior: Operation) -> Operation:
+    """The row that waited for `prior`, now that it is settled: what `prior` left standing is what this one retires."""
+    known = row.known | prior.known
+    if prior.added is None:
+        return replace(row, after=None, known=known, retire=prior.retire + row.retire)
+    added = prior.added
+    left = (Retire(prior.place, added.id, added.name, Role.BASE), *prior.retire)
+    known |= {added.id}
+    if row.content is not None or row.copy_of is not None:
+        return replace(row, after=None, known=known, retire=left + row.retire)
+    # A move: what the prior operation brought up is what is moved.
+    left = (replace(left[0], role=Role.SOURCE), *prior.retire)
+    source = (prior.place, added.id)
+    return replace(
+        row, after=None, known=known, retire=left + row.retire, copy_of=source, source_title=added.name
+    )
+
+
+OPERATION = TypeAdapter(Operation)

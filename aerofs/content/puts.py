@@ -1,0 +1,96 @@
+"""A put on its way, and the two neighbours that it needs: the platform and the metadata cache.
+
+Only what travels between `uploads.py` and `steps.py`; the protocols are met by `platform.client.Platform` and
+`namespace.catalog.Catalog`, which this room does not import.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from aerofs.content.draft import local_error
+from aerofs.content.operations import Operation
+from aerofs.content.reader import Download
+from aerofs.model import Attachment, AttachmentId, FieldRef
+
+
+class Remote(Protocol):
+    """The calls of the platform that a put needs (`platform.client.Platform`)."""
+
+    async def attachments(self, place: FieldRef) -> tuple[Attachment, ...]: ...  # noqa: D102
+    async def save(  # noqa: D102
+        self, place: FieldRef, name: str, content: "FileContent", *, replace: bool = False,
+        known: frozenset[AttachmentId] = frozenset(),
+    ) -> Attachment | None: ...  # fmt: skip
+    async def delete(self, place: FieldRef, attachment: AttachmentId) -> None: ...  # noqa: D102
+    async def copy(  # noqa: D102
+        self,
+        source: FieldRef,
+        attachments: Sequence[AttachmentId],
+        target: FieldRef,
+        *,
+        known: frozenset[AttachmentId] = frozenset(),
+    ) -> tuple[Attachment, ...] | None: ...
+    def download(  # noqa: D102
+        self, url: str, *, start: int = 0, stop: int | None = None
+    ) -> AbstractAsyncContextManager[Download]: ...
+
+
+class Ledger(Protocol):
+    """Who learns what our own requests changed (`namespace.catalog.Catalog`)."""
+
+    def begin(self) -> int: ...  # noqa: D102
+    def end(self, begun: int) -> None: ...  # noqa: D102
+    def learn(self, place: FieldRef, attachments: Sequence[Attachment], *, begun: int) -> object: ...  # noqa: D102
+    def added(self, place: FieldRef, attachment: Attachment, *, name: str | None = None) -> object: ...  # noqa: D102
+    def removed(self, place: FieldRef, attachment_id: AttachmentId) -> object: ...  # noqa: D102
+    def replaced(  # noqa: D102
+        self, place: FieldRef, old_id: AttachmentId, attachment: Attachment, *, name: str | None = None
+    ) -> object: ...
+    def expire(self, what: FieldRef) -> None: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class FileContent:
+    """A local file as the body of a save."""
+
+    path: Path
+    size: int
+
+    def open(self) -> BinaryIO:
+        """A fresh reader from the first byte."""
+        try:
+            return self.path.open("rb")
+        except OSError as error:
+            raise local_error(error, f"draft {self.path.name}") from error
+
+
+class Put:
+    """An operation on its way: its row as far as it has come, and who wants to know.
+
+    Attributes:
+        row: Replaced by every step.
+        announced: Called with the attachment as soon as it stands, before what it replaces is retired.
+        retracted: Called when what stood was taken back.
+    """
+
+    def __init__(self, row: Operation) -> None:
+        self.row = row
+        self.announced: Callable[[Attachment], None] | None = None
+        self.retracted: Callable[[], None] | None = None
+
+    def announce(self, added: Attachment) -> None:
+        """The new attachment stands."""
+        if self.announced is not None:
+            self.announced(added)
+
+    def retract(self) -> None:
+        """What was announced stands no more."""
+        if self.retracted is not None:
+            self.retracted()
+
+    def body(self, drafts: Path) -> FileContent:
+        """The bytes to send."""
+        return FileContent(drafts / str(self.row.content), self.row.size)

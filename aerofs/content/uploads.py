@@ -1,0 +1,270 @@
+"""Runs journalled operations: in order per field, with growing pauses after temporary failures, until they are settled.
+
+Concurrency: everything here happens on the trio thread; one background task drives each operation. Operations that
+touch the same field take turns in the order in which they came; one that waits for its next try has left the line.
+An operation that follows another of the same file (`after`) starts when that one is settled.
+"""
+
+import logging
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from math import inf
+from pathlib import Path
+
+import trio
+
+from aerofs.content.blobs import Blobs
+from aerofs.content.journal import Journal
+from aerofs.content.operations import Operation, State, inherit
+from aerofs.content.puts import Put
+from aerofs.content.steps import Performer
+from aerofs.errors import AerofsError
+from aerofs.model import FieldRef
+
+log = logging.getLogger(__name__)
+
+_FIRST_PAUSE = 1.0
+_LONGEST_PAUSE = 300.0
+
+
+class Work(Put):
+    """An operation that this process is to settle.
+
+    Attributes:
+        previous: The work that must be settled first.
+        busy: It stands in line for its turn, or has it: its row may not be changed from outside.
+        running: It has its turn: requests are under way.
+        error: What the last try met.
+        tried: Set when the first try has ended, one way or the other, or failed for the one before.
+        settled: Set at the very end: done, taken back, or dropped.
+        next_try: trio time of the next try; None while none is planned.
+        takes_content: Asked at the end; True where the caller keeps the local file.
+    """
+
+    def __init__(self, row: Operation, *, previous: "Work | None" = None) -> None:
+        super().__init__(row)
+        self.previous = previous
+        self.dropped = False
+        self.busy = False
+        self.running = False
+        self.error: AerofsError | None = None
+        self.tried = trio.Event()
+        self.settled = trio.Event()
+        self.wake = trio.Event()
+        self.turn = trio.Event()
+        self.next_try: float | None = None
+        self.takes_content: Callable[[Work], bool] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Work {self.row}{', running' if self.running else ''}>"
+
+    @property
+    def fields(self) -> frozenset[FieldRef]:
+        """Every field that the operation touches."""
+        places = {self.row.place, *(old.place for old in self.row.retire)}
+        if self.row.copy_of is not None:
+            places.add(self.row.copy_of[0])
+        return frozenset(places)
+
+
+class Uploads:
+    """The one runner of a mount."""
+
+    def __init__(
+        self, performer: Performer, journal: Journal, blobs: Blobs, drafts: Path, nursery: trio.Nursery
+    ) -> None:
+        self._performer = performer
+        self._journal = journal
+        self._blobs = blobs
+        self._drafts = drafts
+        self._nursery = nursery
+        self._works: dict[int, Work] = {}
+        self._lines: dict[FieldRef, deque[Work]] = {}
+        self._change = trio.Event()
+
+    def __iter__(self) -> Iterator[Work]:
+        return iter(list(self._works.values()))
+
+    def __repr__(self) -> str:
+        return f"<Uploads {len(self._works)} works in {len(self._lines)} fields>"
+
+    def submit(self, work: Work) -> None:
+        """Settle a recorded operation in the background."""
+        if not work.row.id:
+            raise ValueError("record the row first")
+        self._works[work.row.id] = work
+        if work.previous is not None and work.previous.row.superseded:
+            # It has nothing left to do but to find out whether an earlier try was carried out.
+            work.previous.wake.set()
+        self._nursery.start_soon(self._drive, work, name=f"put {work.row.path}")
+
+    async def wait(self, work: Work, seconds: float) -> None:
+        """Wait for the end of the first try, at most `seconds`.
+
+        Raises:
+            AerofsError: What the try met. Nothing is raised when the time is over: the work goes on.
+        """
+        with trio.move_on_after(seconds):
+            await work.tried.wait()
+        if work.error is not None:
+            raise work.error
+
+    async def cancel(self, work: Work) -> None:
+        """The file is to be gone: whatever the operation brought up, or may still bring up, is taken back."""
+        work.row = replace(work.row, cancelled=True, state=State.QUEUED)
+        if not work.busy:
+            await self._journal.record(work.row)
+        work.wake.set()
+
+    async def drop(self, work: Work) -> None:
+        """Forget an operation that rests, as if it had never been asked for; what it brought up stays."""
+        work.dropped = True
+        work.wake.set()
+        await work.settled.wait()
+
+    async def amend(self, work: Work, row: Operation) -> None:
+        """Give a work that is not running another row (a retargeted save)."""
+        work.row = await self._journal.record(replace(row, id=work.row.id))
+
+    def retry(self, *, held: bool = False) -> None:
+        """Try at once what waits for its next try (the platform is back), held ones only if asked."""
+        for work in self:
+            if held or work.row.state is State.QUEUED:
+                work.wake.set()
+
+    async def drained(self) -> None:
+        """Wait until nothing is left that will be performed by itself."""
+        while any(work.row.state is State.QUEUED for work in self):
+            await self._change.wait()
+
+    # -- one work ------------------------------------------------------------------------------------------------
+
+    async def _drive(self, work: Work) -> None:
+        try:
+            await self._after_previous(work)
+            while not work.dropped and not await self._try(work):
+                await self._rest(work, None if work.row.state is State.HELD else _pause(work.row.tries))
+            if work.dropped:
+                await self._journal.remove(work.row.id)
+                self._dispose_content(work)
+        finally:
+            # A cancelled drive is the end of the process: the row stays for the next mount.
+            self._works.pop(work.row.id, None)
+            work.settled.set()
+            work.tried.set()
+            self._changed()
+
+    async def _after_previous(self, work: Work) -> None:
+        previous = work.previous
+        if previous is None:
+            return
+        await previous.settled.wait()
+        if work.previous is previous:
+            # It was settled between the recording of this row and its submission.
+            work.row, work.previous = inherit(work.row, previous.row), None
+            await self._journal.step(work.row)
+
+    async def _try(self, work: Work) -> bool:
+        """One try. True when the work is settled."""
+        async with self._turn(work):
+            try:
+                await self._performer.perform(work)
+                await self._settle(work)
+            except AerofsError as error:
+                await self._failed(work, error)
+                return False
+            except Exception as error:  # a mistake of ours must not lose a save, nor end the mount
+                log.exception("%s: unexpected", work.row)
+                await self._failed(work, AerofsError(f"{work.row.path}: {type(error).__name__}: {error}"))
+                return False
+        return True
+
+    async def _failed(self, work: Work, error: AerofsError) -> None:
+        state = State.QUEUED if error.temporary else State.HELD
+        work.row = replace(
+            work.row, state=state, tries=work.row.tries + 1, error=str(error), errno=error.errno
+        )
+        work.error = error
+        log.info("%s: %s; %s", work.row.path, error, "will be tried again" if error.temporary else "held")
+        try:
+            await self._journal.step(work.row)
+        except AerofsError as second:
+            log.error("%s: could not be noted in the journal: %s", work.row, second)
+        work.tried.set()
+        for later in self:
+            if later.previous is work:
+                later.error = error
+                later.tried.set()
+        self._changed()
+
+    async def _settle(self, work: Work) -> None:
+        successors = [later for later in self if later.previous is work]
+        for later in successors:
+            later.row, later.previous = inherit(later.row, work.row), None
+        await self._journal.remove(work.row.id, successors=[later.row for later in successors])
+        self._dispose_content(work)
+
+    def _dispose_content(self, work: Work) -> None:
+        row = work.row
+        taken = work.takes_content(work) if work.takes_content is not None else False
+        if row.content is None or taken:
+            return
+        path = self._drafts / row.content
+        added = row.added
+        if added is not None and not row.resizes and added.size in (None, row.size):
+            self._blobs.adopt(added.id, path, row.size)
+        else:
+            path.unlink(missing_ok=True)
+
+    async def _rest(self, work: Work, seconds: float | None) -> None:
+        """Wait until woken, or for `seconds`."""
+        # A superseded or cancelled work has no reason to wait: somebody waits for it.
+        if not work.wake.is_set() and not work.dropped:
+            work.next_try = None if seconds is None else trio.current_time() + seconds
+            with trio.move_on_after(inf if seconds is None else seconds):
+                await work.wake.wait()
+        work.wake = trio.Event()
+        work.row = replace(work.row, state=State.QUEUED)
+
+    # -- turns ---------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _turn(self, work: Work) -> AsyncIterator[None]:
+        fields = work.fields
+        work.busy, work.error, work.next_try = True, None, None
+        work.turn = trio.Event()
+        for field in fields:
+            self._lines.setdefault(field, deque()).append(work)
+        self._call(fields)
+        try:
+            await work.turn.wait()
+            work.running = True
+            yield
+        finally:
+            work.running = work.busy = False
+            for field in fields:
+                line = self._lines[field]
+                line.remove(work)
+                if not line:
+                    del self._lines[field]
+            self._call(fields)
+
+    def _call(self, fields: frozenset[FieldRef]) -> None:
+        """Let go whoever now stands first in all of its lines."""
+        for field in fields:
+            line = self._lines.get(field)
+            # The row of a busy work keeps its place and loses retired fields only after its turn has come.
+            if line and all(self._lines[other][0] is line[0] for other in line[0].fields):
+                line[0].turn.set()
+
+    def _changed(self) -> None:
+        self._change.set()
+        self._change = trio.Event()
+
+
+def _pause(tries: int) -> float:
+    pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(tries - 1, 20))
+    return pause * random.uniform(0.75, 1.25)  # noqa: S311  jitter, not a secret

@@ -1,0 +1,322 @@
+"""When and how a draft becomes a save, and what a settled save means for the file.
+
+Concurrency: one commit of a file at a time (`_locks`); everything else is synchronous on the trio thread. The order is
+always: freeze, sync and hash and record (one hop into the writer thread), submit, wait.
+"""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from weakref import WeakKeyDictionary
+
+import trio
+
+from aerofs.content.blobs import Blobs
+from aerofs.content.draft import Draft, digest, local_error
+from aerofs.content.journal import Fact, Journal
+from aerofs.content.operations import Operation, Retire, Role, State
+from aerofs.content.uploads import Uploads, Work
+from aerofs.errors import AerofsError, UnavailableError
+from aerofs.filesystem.kernel import Kernel
+from aerofs.filesystem.nodes import FileNode, Life
+from aerofs.filesystem.tree import Tree
+from aerofs.model import Attachment
+
+log = logging.getLogger(__name__)
+
+EMPTY_QUIET = 2.0
+"""Seconds of quiet after which an empty file is uploaded though it is still open."""
+REWRITTEN_QUIET = 5.0
+"""The same for a handle that was written again after its first commit."""
+
+
+class Commits:
+    """Turns drafts into operations."""
+
+    def __init__(
+        self,
+        tree: Tree,
+        uploads: Uploads,
+        journal: Journal,
+        blobs: Blobs,
+        kernel: Kernel,
+        nursery: trio.Nursery,
+        *,
+        close_wait: float,
+    ) -> None:
+        self._tree = tree
+        self._uploads = uploads
+        self._journal = journal
+        self._blobs = blobs
+        self._kernel = kernel
+        self._nursery = nursery
+        self._close_wait = close_wait
+        self._locks: WeakKeyDictionary[FileNode, trio.Lock] = WeakKeyDictionary()
+        self._deferred: set[FileNode] = set()
+
+    async def close(self, node: FileNode, *, written_again: bool) -> bool:
+        """A descriptor of a written file is closed (flush). Returns whether a commit was made.
+
+        Raises:
+            AerofsError: What a write met before, or what the platform answered.
+        """
+        if node.draft is None or node.life is Life.UNLINKED:
+            return False
+        if node.draft.refusal is not None:
+            raise node.draft.refusal
+        if not node.changed:
+            return False
+        if node.life is Life.LOCAL:
+            await self.journal(node, durable=False)
+            return False
+        if node.draft.size == 0:
+            self.defer(node, EMPTY_QUIET)
+            return False
+        if written_again:
+            await self.journal(node)
+            self.defer(node, REWRITTEN_QUIET)
+            return False
+        await self.commit(node, wait=self._close_wait)
+        return True
+
+    async def released(self, node: FileNode) -> None:
+        """A handle is gone. After the last writer: commit what no flush did, let go of a draft that is up."""
+        if node.writers or node.draft is None:
+            return
+        if node.life is Life.UNLINKED:
+            if node.handles == 0:
+                self.discard_draft(node)
+            return
+        if node.life is Life.LOCAL:
+            if node.changed:
+                await self.journal(node, durable=False)
+            return
+        if node.changed and node.draft.refusal is None:
+            await self.commit(node, wait=None)
+        elif node.draft.refusal is not None and node.work is None:
+            self._abandon_refused(node)
+        else:
+            self.let_go(node)
+
+    def defer(self, node: FileNode, seconds: float) -> None:
+        """Commit after that much quiet, unless a release comes first."""
+        node.quiet_at = trio.current_time() + seconds
+        if node not in self._deferred:
+            self._deferred.add(node)
+            self._nursery.start_soon(self._commit_when_quiet, node)
+
+    def touched(self, node: FileNode) -> None:
+        """A write: the quiet that a deferred commit waits for begins anew."""
+        if node in self._deferred:
+            pause = EMPTY_QUIET if node.size == 0 else REWRITTEN_QUIET
+            node.quiet_at = trio.current_time() + pause
+
+    async def _commit_when_quiet(self, node: FileNode) -> None:
+        while (left := node.quiet_at - trio.current_time()) > 0:
+            await trio.sleep(left)
+        self._deferred.discard(node)
+        if node.changed and node.life is Life.REAL and node.draft is not None and node.draft.refusal is None:
+            try:
+                await self.commit(node, wait=None)
+            except AerofsError as error:
+                log.error("%s: could not be recorded: %s", node.path, error)
+
+    async def commit(self, node: FileNode, *, wait: float | None) -> None:
+        """Make a save of the present bytes; wait for its first try if `wait` is given (seconds).
+
+        Raises:
+            AerofsError: The journal could not be written, or the first try failed. The row then stays.
+        """
+        async with self._locks.setdefault(node, trio.Lock()):
+            draft = node.draft
+            if draft is None or not node.changed:
+                return
+            work = await self._record(node, draft)
+        if wait is None:
+            return
+        try:
+            await self._uploads.wait(work, wait)
+        except AerofsError as error:
+            if error.temporary:
+                raise UnavailableError(
+                    f"{node.path}: kept here, will be brought up later: {error}"
+                ) from error
+            raise
+
+    async def _record(self, node: FileNode, draft: Draft) -> Work:
+        changes, path = draft.changes, draft.freeze()
+        own = node.pending
+        previous = own or node.follows
+        if previous is not None:
+            previous.row = replace(previous.row, superseded=True)
+        row = replace(
+            self.row(node, draft, inherits=own is not None),
+            content=path.name,
+            id=node.journalled,
+            after=previous.row.id if previous is not None else None,
+        )
+        try:
+            row = await self._journal.record(row, first=lambda: _synced(row, draft, path))
+        except BaseException:
+            draft.release_frozen(path)
+            raise
+        node.committed, node.journalled, node.retire, node.follows = changes, 0, (), None
+        work = Work(row, previous=previous)
+        self.follow(node, work, frozen=path)
+        self._uploads.submit(work)
+        return work
+
+    def row(self, node: FileNode, draft: Draft, *, inherits: bool = False) -> Operation:
+        """The save of a draft as it is now; `inherits`: what it replaces follows from an earlier one of the file."""
+        retire = node.retire
+        if node.attachment is not None and not inherits:
+            stands = node.stands or node.place
+            role = Role.BASE if stands == node.place else Role.SOURCE
+            retire = (Retire(stands, node.attachment.id, node.attachment.name, role), *retire)
+        field = self._tree.field(node.place)
+        return Operation(
+            place=node.place,
+            path=node.path,
+            file_name=node.name,
+            title=node.title,
+            size=draft.size,
+            retire=retire,
+            known=self._tree.known(node.place),
+            maximum=field.maximum_attachments if field else None,
+            resizes=field.resizes_images if field else False,
+            inode=node.inode,
+            mtime_ns=node.mtime_ns,
+            mode=node.mode,
+        )
+
+    async def journal(self, node: FileNode, *, durable: bool = True) -> None:
+        """Give a draft a row without uploading it (fsync; a name that stays here)."""
+        draft = node.draft
+        if draft is None:
+            return
+        changes = draft.changes
+        row = replace(self.row(node, draft), content=draft.path.name, state=State.LOCAL, id=node.journalled)
+        first = (lambda: _synced_only(row, draft)) if durable else None
+        async with self._locks.setdefault(node, trio.Lock()):
+            node.journalled = (await self._journal.record(row, first=first, durable=durable)).id
+        if node.life is Life.LOCAL:
+            node.committed = changes
+
+    def follow(self, node: FileNode, work: Work, *, frozen: Path | None = None) -> None:
+        """Let the file learn how its operation goes."""
+        node.work = work
+        hidden, node.hidden = list(node.hidden), ()
+        before = node.attachment, node.stands
+
+        def announced(added: Attachment) -> None:
+            if node.attachment is not None:
+                hidden.append(node.attachment.id)
+            size = added.size if added.size is not None else work.row.size
+            node.attachment, node.stands = replace(added, size=size), work.row.place
+            self._tree.became(node)
+
+        def retracted() -> None:
+            node.attachment, node.stands = before
+
+        def settled(done: Work) -> bool:
+            kept = self._settled(node, done, frozen)
+            for attachment in hidden:
+                self._tree.overlay.unhide(attachment)
+            return kept
+
+        work.announced, work.retracted, work.takes_content = announced, retracted, settled
+
+    def _settled(self, node: FileNode, work: Work, frozen: Path | None) -> bool:
+        """The operation is over. Returns whether the node keeps the local file."""
+        if node.work is work:
+            node.work = None
+        draft = node.draft
+        kept = frozen is not None and draft is not None and draft.release_frozen(frozen)
+        if not kept:
+            if node.work is None and node.draft is None:
+                self._tree.plain(node)
+            return False
+        if work.row.added is None:
+            # Withdrawn or dropped: whoever still has the file open, or under another name, goes on with the draft.
+            if node.life is not Life.UNLINKED or node.handles:
+                return True
+            self.discard_draft(node)
+            return False
+        if node.writers == 0 and not node.changed:
+            assert draft is not None  # noqa: S101  kept says so
+            draft.close()
+            node.draft = None
+            self._tree.plain(node)
+            if work.row.resizes and node.attachment is not None:
+                self._kernel.forget_pages(node.inode)
+            return False
+        return True
+
+    def let_go(self, node: FileNode) -> None:
+        """The last writer is gone and the platform has it all: the draft's file becomes the blob."""
+        draft = node.draft
+        if draft is None or node.changed or node.work is not None or node.life is not Life.REAL:
+            return
+        node.draft = None
+        draft.close()
+        attachment = node.attachment
+        if attachment is not None and attachment.size in (None, draft.size):
+            self._blobs.adopt(attachment.id, draft.path, draft.size)
+        else:
+            draft.path.unlink(missing_ok=True)
+            self._kernel.forget_pages(node.inode)
+        self._tree.plain(node)
+
+    def discard_draft(self, node: FileNode) -> None:
+        """Nobody can reach these bytes any more."""
+        if node.draft is not None:
+            node.draft.discard()
+            node.draft = None
+
+    def _abandon_refused(self, node: FileNode) -> None:
+        """A write failed and the user was told: what was there before is what stays."""
+        log.info(
+            "%s: the draft met an error and is dropped: %s", node.path, node.draft and node.draft.refusal
+        )
+        self.discard_draft(node)
+        self._kernel.forget_pages(node.inode)
+        if node.attachment is None:
+            self._tree.drop(node)
+        else:
+            self._tree.plain(node)
+
+    def remember(self, node: FileNode) -> None:
+        """Keep the local facts of a file that is on the platform."""
+        if node.attachment is not None:
+            self._journal.remember(node.attachment.id, Fact(node.inode, node.mtime_ns, node.mode))
+
+    async def forget_row(self, node: FileNode) -> None:
+        """The draft's own row (not a submitted one) goes."""
+        if node.journalled:
+            row, node.journalled = node.journalled, 0
+            await self._journal.remove(row)
+
+    async def settle_all(self) -> None:
+        """Commit at once what waits for quiet (before an unmount)."""
+        for node in list(self._deferred):
+            node.quiet_at = 0.0
+        for node in list(self._deferred):
+            if node.changed and node.life is Life.REAL:
+                await self.commit(node, wait=None)
+
+
+def _synced(row: Operation, draft: Draft, path: Path) -> Operation:
+    """Bytes to the disk and their digest. Runs in the writer thread."""
+    draft.sync_file(path)
+    try:
+        return replace(row, sha256=digest(path), size=path.stat().st_size)
+    except OSError as error:
+        raise local_error(error, row.path) from error
+
+
+def _synced_only(row: Operation, draft: Draft) -> Operation:
+    draft.sync_file(draft.path)
+    return row
+
+
+__all__ = ["Commits"]

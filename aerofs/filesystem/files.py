@@ -1,0 +1,319 @@
+"""Opening, reading, writing and closing files.
+
+A handle reads its file's draft while there is one, else the attachment. The first change of a file makes its draft:
+empty after O_TRUNC, else with the bytes of the version that is there. When a draft becomes a save is `commits.py`'s.
+"""
+
+import itertools
+import os
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+from aerofs.content.draft import Draft
+from aerofs.content.reader import Reader, ReadHandle
+from aerofs.errors import (
+    AerofsError,
+    ExistsError,
+    InvalidNameError,
+    IsDirectoryError,
+    NotFoundError,
+    QuotaError,
+    ReadOnlyError,
+    RefusedError,
+)
+from aerofs.filesystem.commits import EMPTY_QUIET, Commits
+from aerofs.filesystem.moves import Moves
+from aerofs.filesystem.nodes import Directory, FieldNode, FileNode, Life, Node
+from aerofs.filesystem.tree import Entry, Tree
+from aerofs.model import AttachmentId
+from aerofs.namespace.familiar import is_local, is_trash, looks_temporary
+from aerofs.namespace.names import check_new
+
+LOOKALIKE_WAIT = 60.0
+"""Seconds after which a file that was made under a temporary-looking name, and not renamed, is a real one."""
+_WRITING = os.O_WRONLY | os.O_RDWR
+
+
+@dataclass(slots=True, eq=False)
+class Handle:
+    """An open file.
+
+    Attributes:
+        commits: How many saves its flushes made.
+        reader: The reading side of one attachment, opened at the first read.
+        reads: Which attachment that is.
+    """
+
+    node: FileNode
+    writable: bool
+    commits: int = 0
+    reader: ReadHandle | None = None
+    reads: AttachmentId | None = None
+
+
+class Files:
+    """The open files of a mount."""
+
+    def __init__(
+        self,
+        tree: Tree,
+        commits: Commits,
+        moves: Moves,
+        reader: Reader,
+        drafts: Path,
+        nursery: trio.Nursery,
+        *,
+        read_only: bool,
+        umask: int,
+        close_wait: float,
+    ) -> None:
+        self._tree = tree
+        self._commits = commits
+        self._moves = moves
+        self._reader = reader
+        self._drafts = drafts
+        self._nursery = nursery
+        self._read_only = read_only
+        self._umask = umask
+        self._close_wait = close_wait
+        self._handles: dict[int, Handle] = {}
+        self._numbers = itertools.count(1)
+
+    def __repr__(self) -> str:
+        return f"<Files {len(self._handles)} open>"
+
+    # -- opening -------------------------------------------------------------------------------------------------
+
+    async def open(self, node: Node, flags: int) -> int:
+        """Open a file. Returns the handle's number.
+
+        Raises:
+            IsDirectoryError, ReadOnlyError: As open(2).
+            AerofsError: The size, or what is to be changed, cannot be had.
+        """
+        if not isinstance(node, FileNode):
+            raise IsDirectoryError("a directory is not opened as a file")
+        writable = bool(flags & _WRITING)
+        if (writable or flags & os.O_TRUNC) and self._read_only:
+            raise ReadOnlyError(f"{node.path}: the mount is read-only")
+        number = self._register(node, writable=writable)
+        try:
+            if flags & os.O_TRUNC:
+                await self._truncate(node)
+            elif node.size is None:
+                await self._learn_size(self._handles[number])
+        except BaseException:
+            self._forget(number)
+            raise
+        return number
+
+    async def create(self, home: Directory, name: str, flags: int, mode: int) -> tuple[Entry, int]:
+        """Make and open a new file; an existing one is opened, unless O_EXCL is set.
+
+        Raises:
+            ExistsError, ReadOnlyError: As open(2).
+            RefusedError: There are no files above the fields; `.Trash-*` is not kept.
+            QuotaError: The field is full.
+        """
+        if self._read_only:
+            raise ReadOnlyError(f"{name}: the mount is read-only")
+        if not isinstance(home, FieldNode) or is_trash(name):
+            raise RefusedError(f"{name}: files are kept in attachment fields only")
+        title = check_new(name)
+        existing = await self._existing(home, name)
+        if existing is not None:
+            if flags & os.O_EXCL:
+                raise ExistsError(f"{home.path}/{name} exists")
+            return existing, await self.open(existing.node, flags)
+        exclusive = bool(flags & os.O_EXCL) and looks_temporary(name)
+        local = exclusive or is_local(name)
+        if not local:
+            self._check_room(home, name)
+        retire, follows = await self._moves.claim(home, name)
+        draft = Draft.empty(self._drafts, limit=self._limit(home))
+        node = self._tree.new_file(
+            home,
+            name,
+            title,
+            key=f"n:{uuid.uuid4().hex}",
+            mode=mode & ~self._umask & 0o777,
+            now_ns=time.time_ns(),
+        )
+        node.life = Life.LOCAL if local else Life.REAL
+        node.exclusive, node.draft, node.retire, node.follows = exclusive, draft, retire, follows
+        node.hidden = tuple(old.attachment for old in retire)
+        draft.changes += 1  # its existence is what has to be saved
+        return Entry(name, node.inode, node), self._register(node, writable=True)
+
+    async def _existing(self, home: FieldNode, name: str) -> Entry | None:
+        try:
+            return await self._tree.find(home, name)
+        except NotFoundError:
+            return None
+
+    def _check_room(self, home: FieldNode, name: str) -> None:
+        field = self._tree.field(home.place)
+        if field is None or field.maximum_attachments is None or self._moves.is_aside(home, name):
+            return
+        if self._tree.occupied(home.place) >= field.maximum_attachments:
+            raise QuotaError(f"{home.path}: the field admits {field.maximum_attachments} files")
+
+    def _limit(self, home: FieldNode) -> int | None:
+        field = self._tree.field(home.place)
+        return field.maximum_size if field is not None else None
+
+    def _register(self, node: FileNode, *, writable: bool) -> int:
+        number = next(self._numbers)
+        self._handles[number] = Handle(node, writable)
+        node.handles += 1
+        node.writers += writable
+        self._tree.inodes.pin(node.inode)
+        return number
+
+    def _forget(self, number: int) -> Handle:
+        handle = self._handles.pop(number)
+        if handle.reader is not None:
+            handle.reader.close()
+        handle.node.handles -= 1
+        handle.node.writers -= handle.writable
+        self._tree.inodes.unpin(handle.node.inode)
+        return handle
+
+    def node(self, number: int) -> FileNode:
+        """The file of a handle."""
+        return self._handles[number].node
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    async def read(self, number: int, offset: int, length: int) -> bytes:
+        """Up to `length` bytes at `offset`; short only at the end."""
+        handle = self._handles[number]
+        draft = handle.node.draft
+        if draft is not None:
+            return draft.read(offset, length)
+        reader = self._reading(handle)
+        return b"" if reader is None else await reader.read(offset, length)
+
+    def _reading(self, handle: Handle) -> ReadHandle | None:
+        node = handle.node
+        if node.attachment is None:
+            return None
+        if handle.reader is None or handle.reads != node.attachment.id:
+            if handle.reader is not None:
+                handle.reader.close()
+            handle.reader = self._reader.open(node.stands or node.place, node.attachment)
+            handle.reads = node.attachment.id
+        return handle.reader
+
+    async def _learn_size(self, handle: Handle) -> None:
+        reader = self._reading(handle)
+        if reader is not None and handle.node.attachment is not None:
+            self._tree.sized(handle.node, await reader.size())
+
+    # -- writing -------------------------------------------------------------------------------------------------
+
+    async def write(self, number: int, offset: int, data: bytes) -> int:
+        """Write all of `data`. Returns its length."""
+        node = self._handles[number].node
+        draft = node.draft or await self._draft(node)
+        written = await draft.write(offset, data)
+        self._modified(node)
+        return written
+
+    async def resize(self, node: FileNode, size: int, number: int | None) -> None:
+        """truncate(2), or ftruncate(2) where a handle is named."""
+        if self._read_only:
+            raise ReadOnlyError(f"{node.path}: the mount is read-only")
+        if size == node.size and node.draft is None:
+            return
+        if size == 0:
+            await self._truncate(node)
+        else:
+            await (node.draft or await self._draft(node)).truncate(size)
+            self._modified(node)
+        if number is None and node.writers == 0 and node.life is Life.REAL:
+            # No handle, so no flush will come.
+            if size == 0:
+                self._commits.defer(node, EMPTY_QUIET)
+            else:
+                await self._commits.commit(node, wait=self._close_wait)
+
+    async def _truncate(self, node: FileNode) -> None:
+        if node.draft is not None:
+            if node.draft.size:
+                await node.draft.truncate(0)
+                self._modified(node)
+            return
+        if node.size == 0 and node.attachment is not None:
+            return
+        draft = Draft.empty(self._drafts, limit=self._limit(node.home))
+        draft.changes += 1
+        self._adopt(node, draft)
+        self._modified(node)
+
+    async def _draft(self, node: FileNode) -> Draft:
+        """The node's draft, made from the version that is there."""
+        async with self._moves.lock(node):
+            if node.draft is None:
+                self._adopt(node, await self.copy(node))
+        if node.draft is None:
+            raise InvalidNameError(f"{node.path}: nothing to write to")
+        return node.draft
+
+    async def copy(self, node: FileNode) -> Draft:
+        """The bytes that the platform has of a file, as a new draft."""
+        return await self._moves.copy(node)
+
+    def _adopt(self, node: FileNode, draft: Draft) -> None:
+        node.draft, node.committed = draft, 0
+        self._tree.place(node)
+
+    def _modified(self, node: FileNode) -> None:
+        node.mtime_ns = node.ctime_ns = time.time_ns()
+        self._commits.touched(node)
+
+    # -- closing -------------------------------------------------------------------------------------------------
+
+    async def flush(self, number: int) -> None:
+        """A descriptor is closed: commit what was changed through it.
+
+        Raises:
+            AerofsError: What a write met before, or what the platform said of the save.
+        """
+        handle = self._handles[number]
+        if not handle.writable:
+            return
+        again = handle.commits > 0
+        try:
+            handle.commits += await self._commits.close(handle.node, written_again=again)
+        except AerofsError:
+            handle.commits += 1
+            raise
+
+    async def fsync(self, number: int) -> None:
+        """The draft and its journal row are on the disk when this returns; nothing is uploaded."""
+        node = self._handles[number].node
+        if node.draft is None:
+            return
+        if node.draft.refusal is not None:
+            raise node.draft.refusal
+        if node.changed or node.life is Life.LOCAL:
+            await self._commits.journal(node)
+
+    async def release(self, number: int) -> None:
+        """The last descriptor of a handle is gone."""
+        handle = self._forget(number)
+        node = handle.node
+        await self._commits.released(node)
+        if node.exclusive and node.life is Life.LOCAL and handle.writable and node.writers == 0:
+            self._nursery.start_soon(self._publish_lookalike, node)
+
+    async def _publish_lookalike(self, node: FileNode) -> None:
+        await trio.sleep(LOOKALIKE_WAIT)
+        if node.life is Life.LOCAL and node.exclusive and node.writers == 0 and node.draft is not None:
+            node.exclusive, node.life, node.committed = False, Life.REAL, -1
+            await self._commits.released(node)

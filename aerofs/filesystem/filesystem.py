@@ -1,0 +1,339 @@
+"""The face of the filesystem: POSIX operations on inode numbers, as `fuse.py` receives them.
+
+File names are str here (undecodable bytes as lone surrogates). Every operation raises errors of `aerofs.errors` only.
+"""
+
+import itertools
+import os
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import trio
+
+from aerofs.content.draft import local_error
+from aerofs.content.journal import Journal
+from aerofs.content.operations import Operation, State
+from aerofs.content.store import Store
+from aerofs.content.uploads import Uploads
+from aerofs.errors import (
+    IsDirectoryError,
+    NoAttributeError,
+    NotFoundError,
+    ReadOnlyError,
+    RefusedError,
+    UnsupportedError,
+)
+from aerofs.filesystem.attributes import Attributes, Attributor, Changes, Space
+from aerofs.filesystem.commits import Commits
+from aerofs.filesystem.files import Files
+from aerofs.filesystem.moves import Moves
+from aerofs.filesystem.nodes import Directory, FieldNode, FileNode, Life
+from aerofs.filesystem.recovery import Recovery
+from aerofs.filesystem.tree import Entry, Tree
+
+_FILES_FREE = 1 << 30
+
+
+@dataclass(slots=True)
+class _OpenDirectory:
+    """A directory being read: a snapshot of its entries, taken as they arrive; a cookie is a position in it."""
+
+    node: Directory
+    entries: list[Entry] = field(default_factory=list)
+    source: AsyncIterator[Entry] | None = None
+    lock: trio.Lock = field(default_factory=trio.Lock)
+
+
+class Filesystem:
+    """One mounted tree."""
+
+    def __init__(
+        self,
+        *,
+        tree: Tree,
+        files: Files,
+        moves: Moves,
+        commits: Commits,
+        uploads: Uploads,
+        recovery: Recovery,
+        attributor: Attributor,
+        journal: Journal,
+        store: Store,
+        read_only: bool,
+    ) -> None:
+        self._tree = tree
+        self._files = files
+        self._moves = moves
+        self._commits = commits
+        self._uploads = uploads
+        self._recovery = recovery
+        self._attributor = attributor
+        self._journal = journal
+        self._store = store
+        self._read_only = read_only
+        self._directories: dict[int, _OpenDirectory] = {}
+        self._numbers = itertools.count(1)
+
+    # -- nodes ---------------------------------------------------------------------------------------------------
+
+    async def lookup(self, parent: int, name: str) -> Attributes:
+        """The entry of that name. The caller counts the lookup with `remember`."""
+        directory = self._tree.directory(parent)
+        if name in (".", ".."):
+            return self._attributor.of(parent, directory)
+        return self._entry_attributes(await self._tree.find(directory, name))
+
+    def remember(self, inode: int) -> None:
+        """The kernel holds one more reference."""
+        self._tree.inodes.remember(inode)
+
+    def forget(self, inode: int, count: int) -> None:
+        """The kernel dropped that many references."""
+        self._tree.inodes.forget(inode, count)
+
+    def attributes(self, inode: int) -> Attributes:
+        """stat(2) of a number that the kernel holds."""
+        return self._attributor.of(inode, self._tree.node(inode))
+
+    def _entry_attributes(self, entry: Entry) -> Attributes:
+        return self._attributor.of(entry.inode, entry.node)
+
+    async def change(self, inode: int, changes: Changes, handle: int | None) -> Attributes:
+        """truncate, chmod, chown, utimens. Times, mode and owner are remembered here: the platform has no place."""
+        node = self._tree.node(inode)
+        if self._read_only:
+            raise ReadOnlyError("the mount is read-only")
+        if changes.size is not None:
+            if not isinstance(node, FileNode):
+                raise IsDirectoryError("a directory has no size")
+            await self._files.resize(node, changes.size, handle)
+        if changes.uid is not None or changes.gid is not None:
+            before = self._attributor.of(inode, node)
+            self._attributor.owners[inode] = (
+                before.uid if changes.uid is None else changes.uid,
+                before.gid if changes.gid is None else changes.gid,
+            )
+        mode = None if changes.mode is None else changes.mode & 0o7777
+        if isinstance(node, FileNode):
+            node.mode = node.mode if mode is None else mode
+            node.mtime_ns = node.mtime_ns if changes.mtime_ns is None else changes.mtime_ns
+            node.ctime_ns = time.time_ns()
+            self._commits.remember(node)
+        else:
+            self._attributor.remember(inode, mode=mode, mtime_ns=changes.mtime_ns)
+        return self._attributor.of(inode, node)
+
+    # -- directories ---------------------------------------------------------------------------------------------
+
+    def open_directory(self, inode: int) -> int:
+        """opendir(3). Returns the handle's number."""
+        number = next(self._numbers)
+        self._directories[number] = _OpenDirectory(self._tree.directory(inode))
+        return number
+
+    async def read_directory(self, number: int, start: int) -> AsyncIterator[tuple[int, Entry]]:
+        """The entries from position `start` on, each with the position after it. 0 begins anew (rewinddir)."""
+        directory = self._directories[number]
+        if start == 0:
+            directory.entries, directory.source = [], self._tree.entries(directory.node)
+        position = start
+        while True:
+            async with directory.lock:
+                if position >= len(directory.entries) and not await self._read_on(directory):
+                    return
+            entry = directory.entries[position]
+            position += 1
+            if isinstance(entry.node, FileNode) and entry.node.life is Life.UNLINKED:
+                continue
+            # The node may have been forgotten since the snapshot was taken.
+            if not isinstance(entry.node, FileNode):
+                self._tree.number(entry.node)
+            elif entry.inode not in self._tree.inodes:
+                continue
+            yield position, entry
+
+    async def _read_on(self, directory: _OpenDirectory) -> bool:
+        if directory.source is None:
+            return False
+        try:
+            directory.entries.append(await anext(directory.source))
+        except StopAsyncIteration:
+            directory.source = None
+            return False
+        return True
+
+    def entry_attributes(self, entry: Entry) -> Attributes:
+        """The attributes of a listed entry."""
+        return self._entry_attributes(entry)
+
+    def close_directory(self, number: int) -> None:
+        """closedir(3)."""
+        del self._directories[number]
+
+    def refuse(self, name: str) -> None:
+        """mkdir, symlink, link, mknod: the drive has no such things.
+
+        Raises:
+            RefusedError, ReadOnlyError: Always one of them.
+        """
+        if self._read_only:
+            raise ReadOnlyError(f"{name}: the mount is read-only")
+        raise RefusedError(f"{name}: the platform keeps documents and their files, nothing else")
+
+    async def remove_directory(self, parent: int, name: str) -> None:
+        """rmdir(2) is refused with what tools expect: ENOENT, ENOTDIR, else EPERM."""
+        node = (await self._tree.find(self._tree.directory(parent), name)).node
+        if isinstance(node, FileNode):
+            self._tree.directory(node.inode)
+        self.refuse(name)
+
+    # -- files ---------------------------------------------------------------------------------------------------
+
+    async def open(self, inode: int, flags: int) -> int:
+        """open(2) of an existing file. Returns the handle's number."""
+        return await self._files.open(self._tree.node(inode), flags)
+
+    async def create(self, parent: int, name: str, flags: int, mode: int) -> tuple[Attributes, int]:
+        """open(2) with O_CREAT."""
+        entry, number = await self._files.create(self._tree.directory(parent), name, flags, mode)
+        return self._entry_attributes(entry), number
+
+    async def read(self, number: int, offset: int, length: int) -> bytes:
+        """pread(2)."""
+        return await self._files.read(number, offset, length)
+
+    async def write(self, number: int, offset: int, data: bytes) -> int:
+        """pwrite(2)."""
+        return await self._files.write(number, offset, data)
+
+    async def flush(self, number: int) -> None:
+        """close(2) of one descriptor."""
+        await self._files.flush(number)
+
+    async def fsync(self, number: int) -> None:
+        """fsync(2)."""
+        await self._files.fsync(number)
+
+    async def release(self, number: int) -> None:
+        """The last descriptor of a handle is closed."""
+        await self._files.release(number)
+
+    def size_is_known(self, number: int) -> bool:
+        """Whether the size of an open file is known by now."""
+        return self._files.node(number).size is not None
+
+    async def unlink(self, parent: int, name: str) -> None:
+        """unlink(2)."""
+        await self._moves.unlink(self._tree.directory(parent), name)
+
+    async def rename(self, old: tuple[int, str], new: tuple[int, str], flags: int) -> None:
+        """renameat2(2)."""
+        parents = self._tree.directory(old[0]), self._tree.directory(new[0])
+        await self._moves.rename(parents[0], old[1], parents[1], new[1], flags)
+
+    # -- the rest ------------------------------------------------------------------------------------------------
+
+    def attribute(self, inode: int, name: str) -> bytes:
+        """getxattr(2): where a file is on the platform, from memory.
+
+        Raises:
+            NoAttributeError: There is no such attribute.
+        """
+        value = self._attributes_of(inode).get(name) if name.startswith("user.aero.") else None
+        if value is None:
+            raise NoAttributeError(name)
+        return value
+
+    def attribute_names(self, inode: int) -> Iterator[str]:
+        """listxattr(2)."""
+        return iter(self._attributes_of(inode))
+
+    def _attributes_of(self, inode: int) -> Mapping[str, bytes]:
+        node = self._tree.node(inode)
+        if not isinstance(node, FileNode) or node.attachment is None:
+            return {}
+        values = {"user.aero.id": node.attachment.id, "user.aero.title": node.attachment.name}
+        if node.attachment.type:
+            values["user.aero.type"] = node.attachment.type
+        return {name: value.encode() for name, value in values.items()}
+
+    def set_attribute(self, name: str) -> None:
+        """setxattr(2): tools that copy attributes go on without them.
+
+        Raises:
+            UnsupportedError: Always.
+        """
+        raise UnsupportedError(f"{name}: the platform keeps no extended attributes")
+
+    def space(self) -> Space:
+        """statfs(2): the disk that spools the saves."""
+        try:
+            disk = os.statvfs(self._store.directory)
+        except OSError as error:
+            raise local_error(error, "the state directory") from error
+        unit = disk.f_frsize
+        return Space(disk.f_blocks * unit, disk.f_bfree * unit, disk.f_bavail * unit, len(self._tree.inodes))
+
+    # -- the life of the mount -----------------------------------------------------------------------------------
+
+    async def recover(self) -> int:
+        """Take up what the journal holds from before."""
+        return await self._recovery.recover()
+
+    async def drain(self) -> None:
+        """Wait until everything that can be is on the platform. Held operations are not waited for."""
+        await self._commits.settle_all()
+        self._uploads.retry()
+        await self._uploads.drained()
+
+    def retry(self) -> None:
+        """The platform is back: try at once what waits for its next try."""
+        self._uploads.retry()
+
+    def only_failures_left(self) -> bool:
+        """Whether all that is left waits for another try after a failure."""
+        return all(work.row.tries and not work.busy for work in self._uploads)
+
+    def refresh(self) -> None:
+        """Ask the platform anew for everything."""
+        self._tree.catalog.expire()
+
+    def saves(self) -> list[dict[str, Any]]:
+        """What is not on the platform yet, for `aerofs status`."""
+        return [*self._unsettled(), *self._local()]
+
+    def _unsettled(self) -> Iterator[dict[str, Any]]:
+        now = trio.current_time()
+        for work in self._uploads:
+            state = "uploading" if work.running else str(work.row.state)
+            next_try = None if work.next_try is None else time.time() + max(0.0, work.next_try - now)
+            yield _save(work.row, state, next_try=next_try)
+
+    def _local(self) -> Iterator[dict[str, Any]]:
+        for node in self._tree.placed():
+            if node.draft is not None and (node.life is Life.LOCAL or node.changed):
+                row = self._commits.row(node, node.draft)
+                yield _save(row, "local", identity=node.journalled)
+
+    def statistics(self) -> Mapping[str, Any]:
+        """Sizes of what is held."""
+        return {"inodes": len(self._tree.inodes), **self._tree.catalog.statistics()}
+
+
+def _save(
+    row: Operation, state: str, *, next_try: float | None = None, identity: int | None = None
+) -> dict[str, Any]:
+    return {
+        "id": row.id if identity is None else identity,
+        "path": row.path,
+        "state": state,
+        "size": row.size,
+        "tries": row.tries,
+        "next_try": next_try,
+        "error": row.error or None,
+    }
+
+
+__all__ = ["Attributes", "Changes", "FieldNode", "Filesystem", "NotFoundError", "Operation", "State"]

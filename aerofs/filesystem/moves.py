@@ -1,0 +1,461 @@
+"""Unlinking and renaming: what leaves, what takes whose place, and what the platform is asked to do for it.
+
+A rename is a journalled intent: the names swap here at once, the platform is given `rename_wait` seconds to refuse (then
+everything is as before), and after that the work goes on in the journal.
+"""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from weakref import WeakKeyDictionary
+
+import trio
+
+from aerofs.content.draft import Draft
+from aerofs.content.journal import Journal
+from aerofs.content.operations import Operation, Retire, Role
+from aerofs.content.puts import Remote
+from aerofs.content.reader import Reader
+from aerofs.content.uploads import Uploads, Work
+from aerofs.errors import (
+    AerofsError,
+    ExistsError,
+    InvalidNameError,
+    IsDirectoryError,
+    NotFoundError,
+    QuotaError,
+    ReadOnlyError,
+    RefusedError,
+    TooLargeError,
+)
+from aerofs.filesystem.commits import Commits
+from aerofs.filesystem.kernel import Kernel
+from aerofs.filesystem.nodes import Directory, FieldNode, FileNode, Life
+from aerofs.filesystem.tree import Tree
+from aerofs.model import FieldRef
+from aerofs.namespace.familiar import is_local, is_trash
+from aerofs.namespace.names import check_new
+
+log = logging.getLogger(__name__)
+
+ASIDE_WAIT = 60.0
+"""Seconds after which a file that was renamed to a local name is back, unless a new one took its name."""
+
+_NOREPLACE = 1
+"""RENAME_NOREPLACE of renameat2(2); the other flags are not known here."""
+
+Claim = tuple[tuple[Retire, ...], Work | None]
+"""What a file that takes over a name has to retire, and the operation that it has to come after."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """A file as it was before a rename, to be restored after a refusal."""
+
+    home: FieldNode
+    name: str
+    title: str
+    life: Life
+    retire: tuple[Retire, ...]
+
+
+class Moves:
+    """Unlink and rename."""
+
+    def __init__(
+        self,
+        tree: Tree,
+        commits: Commits,
+        uploads: Uploads,
+        journal: Journal,
+        remote: Remote,
+        reader: Reader,
+        drafts: Path,
+        kernel: Kernel,
+        nursery: trio.Nursery,
+        *,
+        read_only: bool,
+        rename_wait: float,
+    ) -> None:
+        self._tree = tree
+        self._commits = commits
+        self._uploads = uploads
+        self._journal = journal
+        self._remote = remote
+        self._reader = reader
+        self._drafts = drafts
+        self._kernel = kernel
+        self._nursery = nursery
+        self._read_only = read_only
+        self._rename_wait = rename_wait
+        self._locks: WeakKeyDictionary[FileNode, trio.Lock] = WeakKeyDictionary()
+        self._aside: dict[tuple[FieldRef, str], FileNode] = {}
+
+    @asynccontextmanager
+    async def lock(self, node: FileNode) -> AsyncIterator[None]:
+        """One at a time: making a file's draft."""
+        async with self._locks.setdefault(node, trio.Lock()):
+            yield
+
+    async def copy(self, node: FileNode) -> Draft:
+        """The bytes that the platform has of a file, as a new draft."""
+        field = self._tree.field(node.place)
+        limit = field.maximum_size if field is not None else None
+        if node.attachment is None:
+            return Draft.empty(self._drafts, limit=limit)
+        handle = self._reader.open(node.stands or node.place, node.attachment)
+        try:
+            return await Draft.copy_of(await handle.fetch_all(), self._drafts, limit=limit)
+        finally:
+            handle.close()
+
+    # -- unlink --------------------------------------------------------------------------------------------------
+
+    async def unlink(self, parent: Directory, name: str) -> None:
+        """Remove a file: from the platform, if it is there.
+
+        Raises:
+            NotFoundError, IsDirectoryError, ReadOnlyError: As unlink(2).
+            AerofsError: The platform refused; the file stays.
+        """
+        node = (await self._tree.find(parent, name)).node
+        if not isinstance(node, FileNode):
+            raise IsDirectoryError(f"{name} is a directory")
+        if self._read_only:
+            raise ReadOnlyError(f"{node.path}: the mount is read-only")
+        for work in (node.pending, node.follows):
+            if work is not None:
+                await self._withdraw(work)
+        if node.pending is None:
+            await self._delete(node)
+        self._forget_aside(node)
+        life, node.life = node.life, Life.UNLINKED
+        log.debug("%s: unlinked (%s)", node.path, life)
+        self._tree.plain(node)
+        await self._commits.forget_row(node)
+        if node.handles == 0:
+            self._commits.discard_draft(node)
+
+    async def _delete(self, node: FileNode) -> None:
+        """Delete what the name stands for on the platform: exactly the attachments that this file is or replaces."""
+        doomed = [(old.place, old.attachment) for old in node.retire]
+        if node.attachment is not None:
+            doomed.append((node.stands or node.place, node.attachment.id))
+        for place, attachment in doomed:
+            try:
+                await self._remote.delete(place, attachment)
+            except NotFoundError:
+                # Somebody was faster; a newer file of that name is not ours to delete.
+                self._tree.catalog.expire(place)
+            self._tree.catalog.removed(place, attachment)
+            self._journal.forget(attachment)
+        for attachment in node.hidden:
+            self._tree.overlay.unhide(attachment)
+        node.hidden, node.retire = (), ()
+
+    async def _withdraw(self, work: Work) -> None:
+        """A save or a move of the file is not settled: it brings nothing up any more, and takes back what it did."""
+        await self._uploads.cancel(work)
+        with trio.move_on_after(self._rename_wait):
+            await work.settled.wait()
+
+    # -- rename --------------------------------------------------------------------------------------------------
+
+    async def rename(
+        self, old_parent: Directory, old_name: str, new_parent: Directory, new_name: str, flags: int
+    ) -> None:
+        """rename(2), within a field or across fields, documents and definitions.
+
+        Raises:
+            InvalidNameError: A flag other than RENAME_NOREPLACE, or a name that cannot be sent.
+            RefusedError: A directory is to be renamed, or a file to leave the fields.
+            ExistsError, IsDirectoryError, ReadOnlyError, QuotaError: As rename(2).
+            AerofsError: The platform refused within the wait; everything is as before.
+        """
+        if flags & ~_NOREPLACE:
+            raise InvalidNameError(f"{old_name}: names cannot be exchanged")
+        node = (await self._tree.find(old_parent, old_name)).node
+        target = await self._target(new_parent, new_name)
+        if target is node:
+            return
+        if not isinstance(node, FileNode) or not isinstance(new_parent, FieldNode) or is_trash(new_name):
+            raise RefusedError(f"{old_name}: only files are renamed, and only into attachment fields")
+        if target is not None and flags & _NOREPLACE:
+            raise ExistsError(f"{target.path} exists")
+        if self._read_only:
+            raise ReadOnlyError(f"{node.path}: the mount is read-only")
+        title = target.title if target is not None and target.life is Life.REAL else check_new(new_name)
+        if is_local(new_name):
+            await self._to_local(node, new_parent, new_name, target)
+            return
+        self._check_room(node, new_parent, new_name, target)
+        await self._to_real(node, new_parent, new_name, title, target)
+
+    async def _target(self, parent: Directory, name: str) -> FileNode | None:
+        try:
+            entry = await self._tree.find(parent, name)
+        except NotFoundError:
+            return None
+        if not isinstance(entry.node, FileNode):
+            raise IsDirectoryError(f"{name} is a directory")
+        return entry.node
+
+    def _check_room(self, node: FileNode, home: FieldNode, name: str, target: FileNode | None) -> None:
+        field = self._tree.field(home.place)
+        if field is None:
+            return
+        if field.maximum_size is not None and (node.size or 0) > field.maximum_size:
+            raise TooLargeError(f"{home.path}: the field admits {field.maximum_size} bytes a file")
+        stays = node.place == home.place and node.life is Life.REAL
+        if field.maximum_attachments is None or target is not None or stays or self.is_aside(home, name):
+            return
+        if self._tree.occupied(home.place) >= field.maximum_attachments:
+            raise QuotaError(f"{home.path}: the field admits {field.maximum_attachments} files")
+
+    # -- to a real name ------------------------------------------------------------------------------------------
+
+    async def _to_real(
+        self, node: FileNode, home: FieldNode, name: str, title: str, target: FileNode | None
+    ) -> None:
+        if node.aside is not None and (node.aside[0].place, node.aside[1]) == (home.place, name):
+            await self._bring_back(node)  # `x~` is renamed to `x` again: nothing has happened
+            return
+        # A save under way is awaited; one that only waits for its next try is retargeted.
+        await self._await_busy(node)
+        old_parent, old_name = self._tree.number(node.home), node.name
+        before = _Before(node.home, node.name, node.title, node.life, node.retire)
+        retire, node.follows = await self._take_over(home, name, target, chain=node.pending is None)
+        self._forget_aside(node)
+        node.stands = node.stands or (node.place if node.attachment is not None else None)
+        self._tree.place(node)
+        self._tree.move(node, home, name)
+        node.title, node.life, node.exclusive = title, Life.REAL, False
+        node.retire = (*node.retire, *retire)
+        node.hidden = (*node.hidden, *(old.attachment for old in retire))
+        followed, work = node.follows, None
+        try:
+            work = await self._begin(node, before)
+            if work is not None:
+                await self._uploads.wait(work, self._rename_wait)
+        except AerofsError as error:
+            if error.temporary:
+                log.info("%s: renamed here, not yet on the platform: %s", node.path, error)
+                return
+            if followed is None:
+                # (Else the target had an unsent save of its own, which is given up by now: ours stays, held.)
+                await self._restore(node, before, target, work)
+                self._kernel.forget_entry(old_parent, old_name)
+            raise
+
+    async def _begin(self, node: FileNode, before: _Before) -> Work | None:
+        """Give the platform what the rename means for it. None where nothing is to be waited for."""
+        draft, pending = node.draft, node.pending
+        if draft is not None and before.life is Life.LOCAL:
+            node.committed = -1  # nothing of it was ever sent
+        if (
+            pending is not None
+            and not pending.busy
+            and not pending.row.maybe_sent
+            and pending.row.added is None
+        ):
+            await self._retarget(node, pending)
+            return None
+        if draft is not None and node.changed:
+            if node.writers:
+                return None  # its close will do it
+            await self._commits.commit(node, wait=None)
+            return node.work
+        return await self._move(node, pending)
+
+    async def _retarget(self, node: FileNode, work: Work) -> None:
+        row = work.row
+        retire = (*row.retire, *(old for old in node.retire if old not in row.retire))
+        fresh = self._commits.row(node, node.draft) if node.draft is not None else row
+        await self._uploads.amend(
+            work,
+            replace(
+                row,
+                place=node.place,
+                path=node.path,
+                file_name=node.name,
+                title=node.title,
+                retire=retire,
+                known=self._tree.known(node.place),
+                maximum=fresh.maximum,
+                resizes=fresh.resizes,
+            ),
+        )
+        node.retire = ()
+
+    async def _move(self, node: FileNode, pending: Work | None) -> Work | None:
+        """What stands on the platform, or will when `pending` is settled, is to stand elsewhere."""
+        attachment, source = node.attachment, node.stands or node.place
+        if attachment is None and pending is None:
+            raise NotFoundError(f"{node.path}: nothing to move")
+        field = self._tree.field(node.place)
+        row = Operation(
+            place=node.place,
+            path=node.path,
+            file_name=node.name,
+            title=node.title,
+            size=node.size or 0,
+            retire=node.retire,
+            known=self._tree.known(node.place),
+            maximum=field.maximum_attachments if field else None,
+            resizes=field.resizes_images if field else False,
+            inode=node.inode,
+            mtime_ns=node.mtime_ns,
+            mode=node.mode,
+        )
+        previous = pending or node.follows
+        if previous is not None:
+            row = replace(row, after=previous.row.id)
+        if attachment is not None and pending is None:
+            gone = Retire(source, attachment.id, attachment.name, Role.SOURCE)
+            row = replace(
+                row,
+                copy_of=(source, attachment.id),
+                source_title=attachment.name,
+                retire=(gone, *node.retire),
+            )
+        work = Work(await self._journal.record(row), previous=previous)
+        node.retire, node.follows = (), None
+        self._commits.follow(node, work)
+        self._uploads.submit(work)
+        return work
+
+    async def _await_busy(self, node: FileNode) -> None:
+        if node.pending is not None and node.pending.busy:
+            with trio.move_on_after(self._rename_wait):
+                await node.pending.settled.wait()
+
+    async def _take_over(self, home: FieldNode, name: str, target: FileNode | None, *, chain: bool) -> Claim:
+        """The target has no name any more; what it is on the platform is retired by whoever takes its place.
+
+        Args:
+            home: Where the name is.
+            name: The name.
+            target: Who has it.
+            chain: An unsettled save of the target may be followed; else it is withdrawn.
+        """
+        if target is None:
+            return await self.claim(home, name)
+        retire: tuple[Retire, ...] = target.retire
+        work = target.pending or target.follows
+        if work is not None and chain:
+            work.row = replace(work.row, superseded=True)
+        elif work is not None:
+            await self._withdraw(work)
+            work = None
+        elif target.attachment is not None:
+            place = target.stands or target.place
+            retire = (*retire, Retire(place, target.attachment.id, target.attachment.name, Role.OVER))
+            self._tree.overlay.hide(target.attachment.id)
+        self._forget_aside(target)
+        target.life = Life.UNLINKED
+        self._tree.plain(target)
+        await self._commits.forget_row(target)
+        return retire, work
+
+    async def _restore(
+        self, node: FileNode, before: _Before, target: FileNode | None, work: Work | None
+    ) -> None:
+        """The platform refused: everything is as before."""
+        if work is not None:
+            await self._uploads.drop(work)
+        for attachment in node.hidden:
+            self._tree.overlay.unhide(attachment)
+        parent, name = self._tree.number(node.home), node.name
+        self._tree.move(node, before.home, before.name)
+        node.title, node.life, node.retire, node.hidden = before.title, before.life, before.retire, ()
+        if node.life is Life.LOCAL:
+            await self._commits.journal(node, durable=False)
+        elif node.draft is None:
+            node.stands = None
+            self._tree.plain(node)
+        if target is not None:
+            target.life = Life.REAL
+            if target.draft is not None:
+                self._tree.place(target)
+        self._kernel.forget_entry(parent, name)
+
+    # -- to a local name, and back -------------------------------------------------------------------------------
+
+    async def _to_local(self, node: FileNode, home: FieldNode, name: str, target: FileNode | None) -> None:
+        """`x` becomes `x~`: the platform keeps its copy until a new `x` arrives, or `x` is back after a while."""
+        await self._await_busy(node)
+        if target is not None:
+            await self.unlink(home, name)
+        was_real = node.life is Life.REAL
+        old_home, old_name = node.home, node.name
+        node.stands = node.stands or (node.place if node.attachment is not None else None)
+        self._tree.place(node)
+        self._tree.move(node, home, name)
+        node.life = Life.LOCAL
+        if node.draft is not None:
+            await self._commits.forget_row(node)
+            await self._commits.journal(node, durable=False)
+        if was_real and (node.attachment is not None or node.pending is not None):
+            node.aside = (old_home, old_name)
+            self._aside[old_home.place, old_name] = node
+            self._nursery.start_soon(self._come_back_later, node)
+
+    def is_aside(self, home: FieldNode, name: str) -> bool:
+        """A file of that name was renamed to a local one, and its copy still stands on the platform."""
+        return (home.place, name) in self._aside
+
+    async def claim(self, home: FieldNode, name: str) -> Claim:
+        """A new file takes a name: what was put aside from it is what the new one replaces."""
+        node = self._aside.get((home.place, name))
+        if node is None:
+            return (), None
+        if node.draft is None:
+            # From now on it lives only here, so its bytes must be here.
+            draft = await self.copy(node)
+            node.draft, node.committed = draft, draft.changes
+            await self._commits.journal(node, durable=False)
+        self._forget_aside(node)
+        work, node.work = node.pending, None
+        retire: tuple[Retire, ...] = ()
+        if work is not None:
+            work.row = replace(work.row, superseded=True)
+        elif node.attachment is not None:
+            # It stays hidden: from now on on behalf of the new file.
+            place = node.stands or node.place
+            retire = (Retire(place, node.attachment.id, node.attachment.name, Role.BASE),)
+        node.attachment, node.stands = None, None
+        return retire, work
+
+    def _forget_aside(self, node: FileNode) -> None:
+        if node.aside is not None:
+            home, name = node.aside
+            node.aside = None
+            self._aside.pop((home.place, name), None)
+
+    async def _come_back_later(self, node: FileNode) -> None:
+        aside = node.aside
+        await trio.sleep(ASIDE_WAIT)
+        if node.aside is aside and aside is not None and node.life is Life.LOCAL:
+            log.info("%s: no new version came, the file is back as %s", node.path, aside[1])
+            parent, name = self._tree.number(node.home), node.name
+            await self._bring_back(node)
+            self._kernel.forget_entry(parent, name)
+            self._kernel.forget_entry(self._tree.number(node.home), node.name)
+
+    async def _bring_back(self, node: FileNode) -> None:
+        if node.aside is None:
+            return
+        home, name = node.aside
+        self._forget_aside(node)
+        self._tree.move(node, home, name)
+        node.life = Life.REAL
+        if node.draft is not None:
+            await self._commits.released(node)
+        elif node.work is None:
+            node.stands = None
+            self._tree.plain(node)
+
+
+__all__ = ["Claim", "Moves"]

@@ -1,0 +1,336 @@
+"""Finds nodes: the catalog's answer, minus what is hidden, plus what this mount placed on top.
+
+Every file with something local about it (a draft, an unsettled operation, a local name) is *placed*: it stands in the
+overlay under its name, its attachment is hidden, its inode is pinned. A file that is *plain* is only the catalog's.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, replace
+
+from cachetools import LRUCache
+
+from aerofs.content.journal import Journal
+from aerofs.errors import NotDirectoryError, NotFoundError, StaleError
+from aerofs.filesystem.kernel import Kernel
+from aerofs.filesystem.nodes import (
+    DefinitionNode,
+    Directory,
+    DocumentNode,
+    FieldNode,
+    FileNode,
+    Life,
+    Node,
+    Root,
+)
+from aerofs.model import Attachment, AttachmentId, Field, FieldRef
+from aerofs.namespace.catalog import Catalog
+from aerofs.namespace.familiar import probed
+from aerofs.namespace.inodes import ROOT, InodeTable
+from aerofs.namespace.overlay import Overlay
+from aerofs.namespace.snapshots import EMPTY, FieldFiles, Snapshot
+
+_TIMES_KEPT = 100_000
+_DEFAULT_MODE = 0o666
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A name in a directory and the number of what it leads to."""
+
+    name: str
+    inode: int
+    node: Node
+
+
+class Tree:
+    """The nodes of one mount."""
+
+    def __init__(self, catalog: Catalog, journal: Journal, kernel: Kernel, *, umask: int) -> None:
+        self.catalog = catalog
+        self.overlay: Overlay[FileNode] = Overlay()
+        self.inodes: InodeTable[Node] = InodeTable(Root())
+        self._journal = journal
+        self._kernel = kernel
+        self._mode = _DEFAULT_MODE & ~umask
+        self._first_seen: LRUCache[AttachmentId, int] = LRUCache(_TIMES_KEPT)
+        self._placed: set[FileNode] = set()
+
+    def __repr__(self) -> str:
+        return f"<Tree {len(self.inodes)} inodes, {len(self._placed)} placed files>"
+
+    def node(self, inode: int) -> Node:
+        """The node of a number that the kernel holds.
+
+        Raises:
+            StaleError: There is none.
+        """
+        node = self.inodes.node(inode)
+        if node is None:
+            raise StaleError(f"inode {inode} is gone")
+        return node
+
+    def directory(self, inode: int) -> Directory:
+        """The same, where only a directory will do."""
+        node = self.node(inode)
+        if isinstance(node, FileNode):
+            raise NotDirectoryError(f"{node.path} is a file")
+        return node
+
+    # -- finding -------------------------------------------------------------------------------------------------
+
+    async def find(self, parent: Directory, name: str) -> Entry:
+        """The entry of that name.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        match parent:
+            case Root():
+                return self._entry(name, DefinitionNode(await self.catalog.definition(name), name))
+            case DefinitionNode():
+                document = await self.catalog.find_document(parent.definition, name)
+                return self._entry(name, DocumentNode(parent, document.id, name))
+            case DocumentNode():
+                snapshot = await self._snapshot(parent, unless_probed=name)
+                for path in snapshot.fields:
+                    if path == name:
+                        return self._entry(name, self._field_node(parent, snapshot, name))
+                raise NotFoundError(f"{parent.name}/{name}: no such field")
+            case FieldNode():
+                return await self._find_file(parent, name)
+
+    async def _snapshot(self, node: DocumentNode, *, unless_probed: str = "") -> Snapshot:
+        definition = node.parent.definition
+        if unless_probed and probed(unless_probed):
+            snapshot = self.catalog.peek(definition, node.document)
+            if snapshot is None:
+                raise NotFoundError(f"{node.name}/{unless_probed}: no such field")
+            return snapshot
+        return await self.catalog.snapshot(definition, node.document)
+
+    def _field_node(self, parent: DocumentNode, snapshot: Snapshot, name: str) -> FieldNode:
+        path = next(path for path in snapshot.fields if path == name)
+        return FieldNode(parent, FieldRef(parent.parent.definition.id, parent.document, path))
+
+    async def _find_file(self, parent: FieldNode, name: str) -> Entry:
+        placed = self.overlay.placed(parent.place, name)
+        if placed is not None:
+            return Entry(name, placed.inode, placed)
+        snapshot = await self._snapshot(parent.parent)
+        found = self.files(parent, snapshot).find(name)
+        if found is None or self.overlay.is_hidden(found[1].id):
+            raise NotFoundError(f"{parent.path}/{name}: no such file")
+        node = self.file(parent, found[0], found[1], snapshot)
+        return Entry(name, node.inode, node)
+
+    def files(self, parent: FieldNode, snapshot: Snapshot) -> FieldFiles:
+        """What the platform shows in a field.
+
+        Raises:
+            NotFoundError: The field is gone.
+        """
+        files = snapshot.fields.get(parent.place.path)
+        if files is None:
+            raise NotFoundError(f"{parent.path}: no such field any more")
+        return files
+
+    def file(self, home: FieldNode, name: str, attachment: Attachment, snapshot: Snapshot) -> FileNode:
+        """The node of an attachment: the one it has, or a new one."""
+        key = f"a:{attachment.id}"
+        fact = self._journal.fact(attachment.id)
+        if fact is not None:
+            self.inodes.claim(fact.inode, key)
+        inode = self.inodes.number_for(key)
+        node = self.inodes.node(inode)
+        if isinstance(node, FileNode):
+            if node.attachment is not None and node.attachment.size is None and attachment.size is not None:
+                node.attachment = replace(node.attachment, size=attachment.size)
+            if node not in self._placed:
+                node.name, node.home = name, home
+            return node
+        seen = self._first_seen.setdefault(attachment.id, snapshot.modified_ns)
+        node = FileNode(
+            inode=inode,
+            home=home,
+            name=name,
+            title=attachment.name,
+            attachment=attachment,
+            mtime_ns=fact.mtime_ns if fact else seen,
+            mode=fact.mode if fact else self._mode,
+        )
+        self.inodes.bind(inode, node)
+        return node
+
+    def new_file(
+        self, home: FieldNode, name: str, title: str, *, key: str, mode: int, now_ns: int
+    ) -> FileNode:
+        """A node for a file that only this machine has, placed under its name."""
+        inode = self.inodes.number_for(key)
+        node = FileNode(
+            inode=inode,
+            home=home,
+            name=name,
+            title=title,
+            attachment=None,
+            mtime_ns=now_ns,
+            ctime_ns=now_ns,
+            mode=mode,
+        )
+        self.inodes.bind(inode, node)
+        self.place(node)
+        return node
+
+    def number(self, node: Node) -> int:
+        """The inode number of a node, bound to it."""
+        match node:
+            case FileNode():
+                return node.inode
+            case Root():
+                return ROOT
+            case DefinitionNode():
+                key = f"d:{node.definition.id}"
+            case DocumentNode():
+                key = f"o:{node.parent.definition.id}/{node.document}"
+            case FieldNode():
+                key = f"f:{node.place}"
+        inode = self.inodes.number_for(key)
+        if self.inodes.node(inode) != node:
+            self.inodes.bind(inode, node)
+        return inode
+
+    def _entry(self, name: str, node: Directory) -> Entry:
+        return Entry(name, self.number(node), node)
+
+    # -- listing -------------------------------------------------------------------------------------------------
+
+    async def entries(self, parent: Directory) -> AsyncIterator[Entry]:
+        """All entries, as they become known."""
+        match parent:
+            case Root():
+                for name, definition in (await self.catalog.definitions()).items():
+                    yield self._entry(name, DefinitionNode(definition, name))
+            case DefinitionNode():
+                async for listed in self.catalog.documents(parent.definition):
+                    yield self._entry(listed.name, DocumentNode(parent, listed.id, listed.name))
+            case DocumentNode():
+                snapshot = await self._snapshot(parent)
+                for path in snapshot.fields:
+                    yield self._entry(path, self._field_node(parent, snapshot, path))
+            case FieldNode():
+                snapshot = await self._snapshot(parent.parent)
+                for entry in self._file_entries(parent, snapshot):
+                    yield entry
+
+    def _file_entries(self, parent: FieldNode, snapshot: Snapshot) -> Iterator[Entry]:
+        placed = self.overlay.names(parent.place)
+        for name, attachment in list(self.files(parent, snapshot).items()):
+            if name not in placed and not self.overlay.is_hidden(attachment.id):
+                node = self.file(parent, name, attachment, snapshot)
+                yield Entry(name, node.inode, node)
+        for name, node in list(placed.items()):
+            yield Entry(name, node.inode, node)
+
+    def modified_ns(self, node: DocumentNode) -> int:
+        """When the document was changed last, as far as is known without a request."""
+        snapshot = self.catalog.peek(node.parent.definition, node.document, stale=True)
+        return snapshot.modified_ns if snapshot else 0
+
+    def known(self, place: FieldRef) -> frozenset[AttachmentId]:
+        """The ids that the field is known to hold, without a request."""
+        files = self._known_files(place)
+        return frozenset(files.by_id)
+
+    def occupied(self, place: FieldRef) -> int:
+        """How many files the field holds or is about to hold."""
+        placed = [node for node in self.overlay.names(place).values() if node.life is Life.REAL]
+        shown = [id_ for id_ in self._known_files(place).by_id if not self.overlay.is_hidden(id_)]
+        return len(shown) + len(placed)
+
+    def _known_files(self, place: FieldRef) -> FieldFiles:
+        definition = self.catalog.definition_of(place.definition)
+        snapshot = self.catalog.peek(definition, place.document, stale=True) if definition else None
+        return snapshot.fields.get(place.path, EMPTY) if snapshot else EMPTY
+
+    def field(self, place: FieldRef) -> Field | None:
+        """The settings of a field; None where the platform does not tell them."""
+        definition = self.catalog.definition_of(place.definition)
+        parts = place.path.split(".")
+        for field in (definition.fields or ()) if definition else ():
+            if field.line is None:
+                if field.name == place.path:
+                    return field
+            elif place.path.startswith(f"{field.line}.") and field.name == ".".join(
+                parts[field.line.count(".") + 2 :]
+            ):
+                return field
+        return None
+
+    # -- placing -------------------------------------------------------------------------------------------------
+
+    def place(self, node: FileNode) -> None:
+        """The file has something local about it: it stands in the overlay from now on."""
+        if node in self._placed:
+            return
+        self._placed.add(node)
+        self.inodes.pin(node.inode)
+        self.overlay.place(node.place, node.name, node)
+        if node.attachment is not None:
+            self.overlay.hide(node.attachment.id)
+
+    def move(self, node: FileNode, home: FieldNode, name: str) -> None:
+        """A placed file stands under another name."""
+        if self.overlay.placed(node.place, node.name) is node:
+            self.overlay.displace(node.place, node.name)
+        node.home, node.name = home, name
+        self.overlay.place(home.place, name, node)
+
+    def became(self, node: FileNode) -> None:
+        """A file is another attachment now: the one that our save brought up. What it was stays hidden."""
+        attachment = node.attachment
+        if attachment is None:
+            return
+        self.inodes.also(node.inode, f"a:{attachment.id}")
+        if node not in self._placed:
+            return
+        self.overlay.hide(attachment.id)
+        shown = self._known_files(node.place).name_of(attachment.id)
+        if shown is not None and shown != node.name and node.life is Life.REAL:
+            # The platform chose another name, or ours had to stand beside a stranger's.
+            parent, before = self.number(node.home), node.name
+            self.move(node, node.home, shown)
+            node.title = attachment.name
+            self._kernel.forget_entry(parent, before)
+            self._kernel.forget_entry(parent, shown)
+
+    def plain(self, node: FileNode) -> None:
+        """Nothing local is left about the file: only the catalog shows it."""
+        if node not in self._placed:
+            return
+        self._placed.discard(node)
+        if self.overlay.placed(node.place, node.name) is node:
+            self.overlay.displace(node.place, node.name)
+        if node.attachment is not None:
+            self.overlay.unhide(node.attachment.id)
+        self.inodes.unpin(node.inode)
+
+    def sized(self, node: FileNode, size: int) -> None:
+        """The size of a file was found out."""
+        if node.attachment is not None and node.attachment.size != size:
+            node.attachment = replace(node.attachment, size=size)
+            self._kernel.forget_attributes(node.inode)
+
+    def learned(self, _place: FieldRef, attachment: AttachmentId, size: int) -> None:
+        """A download told the true size of an attachment."""
+        node = self.inodes.node(self.inodes.number_for(f"a:{attachment}"))
+        if isinstance(node, FileNode):
+            self.sized(node, size)
+
+    def drop(self, node: FileNode) -> None:
+        """The file has no name any more."""
+        node.life = Life.UNLINKED
+        self.plain(node)
+        self._kernel.forget_entry(self.number(node.home), node.name)
+
+    def placed(self) -> list[FileNode]:
+        """All placed files."""
+        return list(self._placed)
