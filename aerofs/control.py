@@ -160,8 +160,11 @@ async def _send(stream: trio.SocketStream, message: Mapping[str, JSON]) -> None:
 
 
 def socket_path(mountpoint: Path, *, uid: int | None = None) -> Path:
-    """Where the mount at `mountpoint` of the user `uid` (None: ourselves) listens."""
-    name = hashlib.sha256(os.fsencode(os.path.realpath(mountpoint))).hexdigest()[:16] + ".sock"
+    """Where the mount at `mountpoint`, its true absolute path, of the user `uid` (None: ourselves) listens.
+
+    Never looks at the mount point itself: the process that serves it would wait for its own answer.
+    """
+    name = hashlib.sha256(os.fsencode(mountpoint)).hexdigest()[:16] + ".sock"
     directories = list(_directories(os.geteuid() if uid is None else uid))
     existing = (directory / name for directory in directories if (directory / name).is_socket())
     return next(existing, directories[0] / name)

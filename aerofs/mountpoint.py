@@ -56,9 +56,18 @@ def mounts(table: Path = Path("/proc/self/mountinfo")) -> list[Mounted]:
     return found
 
 
+def true_place(mountpoint: Path) -> Path:
+    """The path as the kernel's table has it. A mount that stands there is not asked: it may be dead or stuck."""
+    parent, name = os.path.split(os.path.normpath(Path.cwd() / mountpoint))
+    place = Path(os.path.realpath(parent), name)
+    if any(mount.mountpoint == place for mount in mounts()):
+        return place
+    return Path(os.path.realpath(mountpoint))
+
+
 def mounted_at(mountpoint: Path) -> Mounted | None:
     """The topmost mount at exactly this place."""
-    place = Path(os.path.realpath(mountpoint))
+    place = true_place(mountpoint)
     return next((mount for mount in reversed(mounts()) if mount.mountpoint == place), None)
 
 
@@ -145,7 +154,7 @@ def unmount(mountpoint: Path) -> None:
 
 
 def _take_away(mountpoint: Path, *, lazy: bool) -> None:
-    place = os.path.realpath(mountpoint)
+    place = str(true_place(mountpoint))
     if os.geteuid() == 0:
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.umount2(os.fsencode(place), _MNT_DETACH if lazy else 0) != 0:

@@ -9,6 +9,7 @@ import contextlib
 import json
 import logging
 import os
+import select
 import signal
 import sys
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from typing import NoReturn, TypeAlias
 
 from aerofs import errors
 from aerofs.errors import AerofsError, ConfigError
+
+_END_BOUND = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -46,9 +49,7 @@ def start(work: Work) -> int:
         with os.fdopen(reading, "rb") as pipe:
             said = pipe.read()
     except KeyboardInterrupt:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, signal.SIGTERM)
-        os.waitpid(child, 0)
+        _end(child)
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -56,6 +57,17 @@ def start(work: Work) -> int:
         return child
     _, status = os.waitpid(child, 0)
     raise _error(said, os.waitstatus_to_exitcode(status))
+
+
+def _end(child: int) -> None:
+    """End the child by asking, then by force. One that is stuck in the kernel is left to the kernel."""
+    with contextlib.suppress(ProcessLookupError):
+        process = os.pidfd_open(child)
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            signal.pidfd_send_signal(process, number)
+            if select.select([process], [], [], _END_BOUND)[0]:
+                break
+        os.close(process)
 
 
 def _stop(*_: object) -> NoReturn:
@@ -97,7 +109,7 @@ def _live(work: Work, pipe: int) -> NoReturn:
     except AerofsError as error:
         code = 2 if isinstance(error, ConfigError) else 1
         if ready:
-            log.error("the mount ended: %s", error)  # noqa: TRY400 -- a named error needs no traceback
+            log.error("the mount ended: %s", error)
         else:
             _tell(pipe, _sentence(error))
     except BaseException as error:

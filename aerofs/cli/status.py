@@ -40,7 +40,9 @@ def one(place: Path) -> dict[str, Any]:
     """
     mounted = mountpoint.mounted_at(place)
     try:
-        return _asked(control.socket_path(place, uid=mounted.owner if mounted else None))
+        return _asked(
+            control.socket_path(mountpoint.true_place(place), uid=mounted.owner if mounted else None)
+        )
     except NotFoundError:
         if mounted is None or mounted.fstype != mountpoint.FSTYPE:
             raise NotFoundError(f"no aerofs is mounted at {place}") from None

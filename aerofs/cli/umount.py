@@ -58,7 +58,7 @@ def unmount(place: Path, *, ends: float | None, console: Console) -> None:
         mountpoint.detach(place)
         console.print(Text(f"the aerofs at {place} had crashed; the mount point is free again"))
         return
-    path = control.socket_path(place, uid=mounted.owner)
+    path = control.socket_path(mounted.mountpoint, uid=mounted.owner)
     process = _process(path, place)
     try:
         _drain(path, ends=ends, console=console)

@@ -192,12 +192,26 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_each_mount_point_has_a_socket_of_its_own(runtime: Path, tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to("mnt")
     first, second = control.socket_path(tmp_path / "mnt"), control.socket_path(tmp_path / "other")
     assert first != second
-    assert control.socket_path(tmp_path / "link") == first
     assert len(first.stem) == 16
     assert first.is_relative_to(runtime) or len(os.fsencode(runtime)) > 80
+
+
+@pytest.mark.usefixtures("runtime")
+def test_a_socket_path_is_found_without_a_look_at_the_mount_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+    truly = os.lstat
+
+    def watched(path: Any, **more: Any) -> os.stat_result:
+        looked.append(os.fspath(path))
+        return truly(path, **more)
+
+    monkeypatch.setattr(os, "lstat", watched)
+    control.socket_path(tmp_path)
+    assert str(tmp_path) not in looked
 
 
 def test_a_socket_path_fits_the_kernel_s_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
