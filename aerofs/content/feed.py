@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 ENDLESS = 1 << 62
 FULL_FOR = 5.0  # seconds that a full disk is not asked again
+LONGEST_PAUSE = 5.0  # a reader waits
 
 
 class Feed:
@@ -195,12 +196,8 @@ class Feed:
         if stream is not None:
             self._finish(stream)
         begin = missing if begin is None else begin
-        self._stream = Job(
-            begin,
-            stream_end(begin, near=self._pace.near, held=held, size=size) if self._ranged else None,
-            paced=True,
-        )
-        return self._start(self._stream)
+        bound = stream_end(begin, near=self._pace.near, held=held, size=size) if self._ranged else None
+        return self._start(Job(begin, bound, paced=True))
 
     def _deserted(self, stream: Job | None) -> bool:
         """Whether nobody reads near the stream any more."""
@@ -212,9 +209,14 @@ class Feed:
         )
 
     def _start(self, job: Job) -> Job:
-        if not job.paced:
+        try:
+            self._nursery.start_soon(self._run, job, name=f"download {self.blob.id}")
+        except RuntimeError as closed:
+            raise UnavailableError("the mount has ended") from closed
+        if job.paced:
+            self._stream = job
+        else:
             self._pieces.append(job)
-        self._nursery.start_soon(self._run, job, name=f"download {self.blob.id}")
         return job
 
     def _finish(self, job: Job, error: AerofsError | None = None) -> None:
@@ -255,7 +257,7 @@ class Feed:
                 if not began or tries >= self._pace.tries or (stuck and isinstance(error, DeadlineError)):
                     raise
                 log.debug("%r: resuming after %s", job, error)
-                await trio.sleep(error.retry_after or 0.1 * 2**tries)
+                await trio.sleep(min(error.retry_after or 0.1 * 2**tries, LONGEST_PAUSE))
                 if stuck and not self.blob.confirmed:
                     await self._source.probe()  # a size promised too large asks for what is not there
 
@@ -287,7 +289,7 @@ class Feed:
                 if job.paced and not await self._keep_pace(job):
                     self._finish(job)
                     return
-        if self._end(job) is not math.inf:
+        if self._end(job) != math.inf:
             raise UnavailableError(f"{self.blob.id}: the download ended early, after byte {at}")
         self._source.know(at)
 

@@ -118,8 +118,12 @@ class Links:
         """List the field, or join the list under way; who is cancelled does not take it from the others."""
         listing = self._running.get(place)
         if listing is None:
-            listing = self._running[place] = Listing()
-            self._nursery.start_soon(self._run, place, listing, name=f"list {place}")
+            listing = Listing()
+            try:
+                self._nursery.start_soon(self._run, place, listing, name=f"list {place}")
+            except RuntimeError as closed:
+                raise UnavailableError("the mount has ended") from closed
+            self._running[place] = listing
         await listing.done.wait()
         if listing.error is not None:
             raise listing.error

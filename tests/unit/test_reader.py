@@ -838,3 +838,13 @@ async def test_when_the_mount_ends_waiting_reads_end_too(blobs: Blobs, store: St
 
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
+
+
+async def test_after_the_end_of_a_mount_a_read_is_an_error(blobs: Blobs, store: Store) -> None:
+    async with trio.open_nursery() as nursery:
+        handle = Reader(blobs, store, nursery).open(PLACE, store.attachment())
+    for _ in range(2):
+        with pytest.raises(UnavailableError, match="ended"):
+            await handle.read(0, 10)
+        with pytest.raises(UnavailableError, match="ended"):
+            await handle.read(2 * M, 10)
