@@ -103,7 +103,7 @@ def _lines(path: Path, *, ends: float | None, console: Console) -> Iterator[dict
     """The lines of `drain` as they come, shown as progress meanwhile."""
     timeout = None if ends is None else max(0.0, ends - time.monotonic())
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False))
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("asking the mount", total=None)
         for line in control.stream(path, "drain", silence=_SILENCE, timeout=timeout):
             if isinstance(line, dict):
