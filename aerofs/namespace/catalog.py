@@ -309,7 +309,7 @@ class Catalog:
         return self._holdings.change(place, new=attachment, name=name) or encode(attachment.name)
 
     def removed(self, place: FieldRef, attachment_id: AttachmentId) -> None:
-        """Note that this mount deleted a file. Its id never comes back, unless `added` brings it."""
+        """Note that this mount deleted a file. Its id never comes back, whoever brings it."""
         self._holdings.change(place, gone=attachment_id)
 
     def replaced(

@@ -62,8 +62,6 @@ class Generations:
 
     def changed(self, key: DocumentKey, change: OwnChange) -> None:
         """Keep a change for the answers of the requests under way, and what it deleted for good."""
-        if change.new is not None:
-            self._deleted.pop(change.new.id, None)
         if change.gone is not None:
             self._deleted[change.gone] = None
         if self._running:
