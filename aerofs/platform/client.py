@@ -121,7 +121,7 @@ class Platform:
         ignore: check what matters.
         """
 
-        async def fetch(request: Request) -> tuple[Document, ...]:
+        async def fetch(request: Request) -> paging.Batch:
             return self._documents(definition, request, await self._exchange.perform(request))
 
         walk = paging.pages(fetch, definition, dialect=self._dialect, habits=self._habits, query=query)
@@ -144,7 +144,7 @@ class Platform:
     ) -> tuple[Document, ...]:
         """Return the documents that bear an external id: none, one, or two of possibly more."""
         request = wire.documents(self._dialect, definition, query={"externalId": external_id}, limit=2)
-        listed = self._documents(definition, request, await self._exchange.perform(request))
+        listed = self._documents(definition, request, await self._exchange.perform(request)).documents
         matching = tuple(each for each in listed if each.external_id == external_id)
         if matching or not listed:
             return matching
@@ -155,10 +155,10 @@ class Platform:
             return ()
         return (found,) if found.external_id == external_id else ()
 
-    def _documents(self, definition: Definition, request: Request, outcome: Outcome) -> tuple[Document, ...]:
+    def _documents(self, definition: Definition, request: Request, outcome: Outcome) -> paging.Batch:
         raws = answers.entries(outcome.content, self._dialect.documents_keys, what=request.what)
         found = (parsing.document(self._dialect, definition, raw) for raw in raws)
-        return tuple(each for each in found if each is not None)
+        return paging.Batch(tuple(each for each in found if each is not None), len(raws))
 
     # what stands in a field
 

@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 from aerofs.errors import ProtocolError, RefusedError
 from aerofs.model import Definition, Document, DocumentId
@@ -22,10 +23,19 @@ from aerofs.platform.wire import Request
 log = logging.getLogger(__name__)
 
 Page = tuple[Document, ...]
-Fetch = Callable[[Request], Awaitable[Page]]
 
 _SMALLEST_CAP = 10
 _SMALLEST_LIMIT = 20
+
+
+class Batch(NamedTuple):
+    """What one request brought: the documents, and how many the server gave, unusable ones included."""
+
+    documents: Page
+    given: int
+
+
+Fetch = Callable[[Request], Awaitable[Batch]]
 
 
 @dataclass(slots=True)
@@ -68,47 +78,103 @@ async def pages(
     Raises:
         ProtocolError: The server gives the same page whatever it is asked for.
     """
-    keyed = dialect.paging == "key" and habits.keyed
-    limit = min(dialect.page_limit, habits.limit)
-    first: frozenset[DocumentId] = frozenset()
-    previous: frozenset[DocumentId] = frozenset()
-    last: DocumentId | None = None
-    position = 0
+    walk = _Walk(
+        definition,
+        dialect,
+        habits,
+        query,
+        keyed=dialect.paging == "key" and habits.keyed,
+        limit=min(dialect.page_limit, habits.limit),
+    )
     while True:
-        wish = wire.after(last, query) if keyed and last is not None else query
-        request = wire.documents(dialect, definition, query=wish, limit=limit, skip=0 if keyed else position)
         try:
-            page = await fetch(request)
+            batch = await fetch(walk.request())
         except SlowQueryError:
-            if limit <= _SMALLEST_LIMIT:
+            if not walk.shorten_pages():
                 raise
-            limit = habits.limit = max(limit // 4, _SMALLEST_LIMIT)
-            log.info("%s: a page took the server too long, asking for %d documents", definition.name, limit)
             continue
         except RefusedError:
-            if not keyed or last is None:
+            if walk.last is None or not walk.give_up_keys():
                 raise
-            page = ()
-            ids = [last]  # as good as the same page again
-        else:
-            ids = [document.id for document in page]
-        if keyed and not _behind(last, ids):
-            log.info("%s: the server does not page by key, going on by position", definition.name)
-            keyed = habits.keyed = False
-            if last is not None:
-                continue
-        fresh = tuple(document for document in page if document.id not in previous)
-        if page and (not fresh or first.issuperset(ids)):
-            raise ProtocolError(f"the documents of {definition.name}: the same page again at {position}")
+            continue
+        if not walk.is_behind(batch.documents) and walk.give_up_keys():
+            continue
+        fresh = walk.take(batch)
         if fresh:
             yield fresh
-        if habits.is_last(len(page), limit=limit):
+        if habits.is_last(batch.given, limit=walk.limit):
             return
-        previous, last, position = frozenset(ids), ids[-1], position + len(ids)
-        first = first or previous
 
 
-def _behind(last: DocumentId | None, ids: list[DocumentId]) -> bool:
-    """Tell whether ids rise, all of them behind the last one of the page before."""
-    line = ids if last is None else [last, *ids]
-    return all(lower < higher for lower, higher in pairwise(line))
+@dataclass(slots=True)
+class _Walk:
+    """Where one walk stands.
+
+    Attributes:
+        last: The document behind which the next page begins; None before the first page.
+        position: How many documents the server has given.
+        first: Ids of the first page.
+        previous: Ids of the page before.
+    """
+
+    definition: Definition
+    dialect: Dialect
+    habits: Habits
+    query: Mapping[str, object] | None
+    keyed: bool
+    limit: int
+    last: DocumentId | None = None
+    position: int = 0
+    first: frozenset[DocumentId] = frozenset()
+    previous: frozenset[DocumentId] = frozenset()
+
+    def request(self) -> Request:
+        """Return the request for the next page."""
+        behind = self.last if self.keyed else None
+        return wire.documents(
+            self.dialect,
+            self.definition,
+            query=self.query if behind is None else wire.after(behind, self.query),
+            limit=self.limit,
+            skip=0 if self.keyed else self.position,
+        )
+
+    def shorten_pages(self) -> bool:
+        """Ask for less at a time from now on; False if it is little already."""
+        if self.limit <= _SMALLEST_LIMIT:
+            return False
+        self.limit = self.habits.limit = max(self.limit // 4, _SMALLEST_LIMIT)
+        log.info("%s: a page took the server too long, the next has %d", self.definition.name, self.limit)
+        return True
+
+    def is_behind(self, page: Page) -> bool:
+        """Tell whether the ids rise, all of them behind the page before, as paging by key promises."""
+        line = [document.id for document in page]
+        if self.last is not None:
+            line.insert(0, self.last)
+        return not self.keyed or all(lower < higher for lower, higher in pairwise(line))
+
+    def give_up_keys(self) -> bool:
+        """Go on by position; True if the page must be asked for again that way."""
+        if not self.keyed:
+            return False
+        log.info("%s: the server does not page by key, going on by position", self.definition.name)
+        self.keyed = self.habits.keyed = False
+        return self.last is not None
+
+    def take(self, batch: Batch) -> Page:
+        """Move behind a page and return what of it was not in the page before.
+
+        Raises:
+            ProtocolError: All of it was seen before.
+        """
+        ids = frozenset(document.id for document in batch.documents)
+        fresh = tuple(document for document in batch.documents if document.id not in self.previous)
+        if ids and (not fresh or self.first >= ids):
+            raise ProtocolError(f"the documents of {self.definition.name}: the same page again and again")
+        self.first = self.first or ids
+        self.previous = ids
+        self.position += batch.given
+        if batch.documents:
+            self.last = batch.documents[-1].id
+        return fresh

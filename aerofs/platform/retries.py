@@ -56,20 +56,13 @@ async def retried(
     """
 
     def pause(error: Exception) -> bool | float:
-        if (
-            not isinstance(error, UnavailableError)
-            or isinstance(error, DeadlineError)
-            or not repeatable(error)
-        ):
+        if not isinstance(error, UnavailableError) or isinstance(error, DeadlineError):
             return False
-        if error.retry_after is None:
-            return True
+        if error.retry_after is None or not repeatable(error):
+            return repeatable(error)
         asked = error.retry_after + random.uniform(0, _JITTER)  # noqa: S311 -- spreads load, guards nothing
-        return (
-            asked
-            if asked <= min(_PATIENCE, trio.current_effective_deadline() - trio.current_time())
-            else False
-        )
+        left = trio.current_effective_deadline() - trio.current_time()
+        return asked if asked <= min(_PATIENCE, left) else False
 
     tries = 0
 

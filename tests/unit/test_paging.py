@@ -28,9 +28,10 @@ class Server:
     obeys_sort: bool = True
     refuses_ranges: bool = False
     slow_above: int = 800
+    unusable: frozenset[str] = frozenset()
     asked: list[Mapping[str, Any]] = field(default_factory=list)
 
-    async def fetch(self, request: Request) -> tuple[Document, ...]:
+    async def fetch(self, request: Request) -> paging.Batch:
         wish = {key: json.loads(value) for key, value in request.params}
         self.asked.append(wish)
         options, query = wish["options"], wish.get("query", {})
@@ -45,7 +46,8 @@ class Server:
         ids = ids[: min(options["limit"], self.cap)]
         if len(ids) > self.slow_above:
             raise SlowQueryError("too long")
-        return tuple(Document(DocumentId(each)) for each in ids)
+        usable = [each for each in ids if each not in self.unusable]
+        return paging.Batch(tuple(Document(DocumentId(each)) for each in usable), len(ids))
 
 
 def numbered(count: int) -> list[str]:
@@ -176,3 +178,8 @@ async def test_documents_that_arrive_meanwhile_do_not_appear_twice() -> None:
             found += [each.id for each in page]
             server.ids = ["-early", *server.ids] if len(server.asked) == 1 else server.ids
     assert found == numbered(1000)
+
+
+async def test_a_document_that_cannot_be_used_does_not_end_the_walk() -> None:
+    server = Server(numbered(1234), unusable=frozenset({"000003", "000499", "000600"}))
+    assert await walked(server) == [each for each in numbered(1234) if each not in server.unusable]
