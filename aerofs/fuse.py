@@ -50,7 +50,6 @@ def _guarded(
     handler: Callable[Concatenate["Handlers", P], Awaitable[R]],
 ) -> Callable[Concatenate["Handlers", P], Coroutine[Any, Any, R]]:
     """Let nothing but FUSEError and cancellation out of a handler."""
-
     name = getattr(handler, "__name__", "handler")
 
     async def guarded(self: "Handlers", /, *args: P.args, **kwargs: P.kwargs) -> R:

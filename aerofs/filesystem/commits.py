@@ -112,8 +112,8 @@ class Commits:
             node.quiet_at = trio.current_time() + pause
 
     async def _commit_when_quiet(self, node: FileNode) -> None:
-        while (left := node.quiet_at - trio.current_time()) > 0:
-            await trio.sleep(left)
+        while trio.current_time() < node.quiet_at:  # noqa: ASYNC110  the time moves on with every write
+            await trio.sleep_until(node.quiet_at)
         self._deferred.discard(node)
         if node.changed and node.life is Life.REAL and node.draft is not None and node.draft.refusal is None:
             try:

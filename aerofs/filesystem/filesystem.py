@@ -192,28 +192,28 @@ class Filesystem:
     # -- files ---------------------------------------------------------------------------------------------------
 
     async def open(self, inode: int, flags: int) -> int:
-        """open(2) of an existing file. Returns the handle's number."""
+        """Open an existing file, as open(2). Returns the handle's number."""
         return await self._files.open(self._tree.node(inode), flags)
 
     async def create(self, parent: int, name: str, flags: int, mode: int) -> tuple[Attributes, int]:
-        """open(2) with O_CREAT."""
+        """Make and open a file, as open(2) with O_CREAT."""
         entry, number = await self._files.create(self._tree.directory(parent), name, flags, mode)
         return self._entry_attributes(entry), number
 
     async def read(self, number: int, offset: int, length: int) -> bytes:
-        """pread(2)."""
+        """Read, as pread(2)."""
         return await self._files.read(number, offset, length)
 
     async def write(self, number: int, offset: int, data: bytes) -> int:
-        """pwrite(2)."""
+        """Write, as pwrite(2)."""
         return await self._files.write(number, offset, data)
 
     async def flush(self, number: int) -> None:
-        """close(2) of one descriptor."""
+        """One descriptor is closed, as close(2)."""
         await self._files.flush(number)
 
     async def fsync(self, number: int) -> None:
-        """fsync(2)."""
+        """Make a draft safe on this disk, as fsync(2)."""
         await self._files.fsync(number)
 
     async def release(self, number: int) -> None:
@@ -225,11 +225,11 @@ class Filesystem:
         return self._files.node(number).size is not None
 
     async def unlink(self, parent: int, name: str) -> None:
-        """unlink(2)."""
+        """Remove a file, as unlink(2)."""
         await self._moves.unlink(self._tree.directory(parent), name)
 
     async def rename(self, old: tuple[int, str], new: tuple[int, str], flags: int) -> None:
-        """renameat2(2)."""
+        """Rename, as renameat2(2)."""
         parents = self._tree.directory(old[0]), self._tree.directory(new[0])
         await self._moves.rename(parents[0], old[1], parents[1], new[1], flags)
 

@@ -1,7 +1,7 @@
 """Unlinking and renaming: what leaves, what takes whose place, and what the platform is asked to do for it.
 
-A rename is a journalled intent: the names swap here at once, the platform is given `rename_wait` seconds to refuse (then
-everything is as before), and after that the work goes on in the journal.
+A rename is a journalled intent: the names swap here at once, the platform is given `rename_wait` seconds to refuse
+(then everything is as before), and after that the work goes on in the journal.
 """
 
 import logging
@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 from weakref import WeakKeyDictionary
 
 import trio
@@ -34,9 +35,11 @@ from aerofs.filesystem.commits import Commits
 from aerofs.filesystem.kernel import Kernel
 from aerofs.filesystem.nodes import Directory, FieldNode, FileNode, Life
 from aerofs.filesystem.tree import Tree
-from aerofs.model import FieldRef
 from aerofs.namespace.familiar import is_local, is_trash
 from aerofs.namespace.names import check_new
+
+if TYPE_CHECKING:
+    from aerofs.model import FieldRef
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +49,7 @@ ASIDE_WAIT = 60.0
 _NOREPLACE = 1
 """RENAME_NOREPLACE of renameat2(2); the other flags are not known here."""
 
-Claim = tuple[tuple[Retire, ...], Work | None]
+Claim: TypeAlias = tuple[tuple[Retire, ...], Work | None]
 """What a file that takes over a name has to retire, and the operation that it has to come after."""
 
 
@@ -166,7 +169,7 @@ class Moves:
     async def rename(
         self, old_parent: Directory, old_name: str, new_parent: Directory, new_name: str, flags: int
     ) -> None:
-        """rename(2), within a field or across fields, documents and definitions.
+        """Rename as rename(2) does, within a field or across fields, documents and definitions.
 
         Raises:
             InvalidNameError: A flag other than RENAME_NOREPLACE, or a name that cannot be sent.
