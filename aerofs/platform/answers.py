@@ -196,8 +196,10 @@ def entry(content: Any, keys: Sequence[str], *, id_keys: Sequence[str], what: st
 
 
 def quote_of(body: bytes) -> str:
-    """Return the beginning of a body for a message: one line, without the signatures of URLs."""
+    """Return the beginning of a body for a message: one line, no signatures of URLs; "" if empty."""
     # scrubbed before it is cut: a cut in the middle of a URL must not save its signature
+    if not body.strip():
+        return ""
     text = " ".join(scrubbed(body[: 16 * _QUOTED].decode(errors="replace")).split())
     return repr(text[:_QUOTED] + ("…" if len(text) > _QUOTED else ""))
 

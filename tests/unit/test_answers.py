@@ -154,3 +154,7 @@ def test_an_object_is_found_wherever_the_envelope_holds_it(content: object) -> N
 def test_an_answer_without_an_object_is_an_error(content: object) -> None:
     with pytest.raises(ProtocolError):
         entry(content, Dialect().document_keys, id_keys=("_id", "id"), what="the document")
+
+
+def test_a_failure_without_words_tells_its_status() -> None:
+    assert str(raised(413, b"")) == "the scan: status 413"
