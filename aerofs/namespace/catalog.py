@@ -1,11 +1,11 @@
 """What the platform holds, as far as we know: definitions, listings of documents, snapshots of documents.
 
-The one place that decides whether a question costs a request. The memory itself is in `holdings.py` and
-`listing.py`, the order of requests and own changes in `generations.py`; all of it belongs to one trio thread.
+The front of the room. What a question costs is decided in `definitions.py`, `documents.py` and `listing.py`, the
+snapshots are in `holdings.py`, the order of requests and own changes is in `generations.py`; all of it belongs to
+one trio thread.
 
-Promises: what is fresh costs nothing; who asks for the same at the same time shares one request; when the
-    platform is away, what is held is served however old it is; an own change is never undone by an answer
-    that is older than it.
+Promises: what is fresh costs nothing; who asks for the same at the same time shares one request; when the platform
+is away, what is held is served however old it is; an own change is never undone by an answer that is older than it.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -13,23 +13,20 @@ from functools import partial
 from typing import Literal
 
 import trio
-from cachetools import LRUCache, TTLCache
 
-from aerofs.errors import AerofsError, NotFoundError
-from aerofs.model import Attachment, AttachmentId, Definition, DefinitionId, Document, DocumentId, FieldRef
+from aerofs.model import Attachment, AttachmentId, Definition, DefinitionId, DocumentId, FieldRef
 from aerofs.namespace import lookup
 from aerofs.namespace.definitions import Definitions
+from aerofs.namespace.documents import Documents
 from aerofs.namespace.flights import Flights
 from aerofs.namespace.generations import DocumentKey
 from aerofs.namespace.holdings import Holdings
 from aerofs.namespace.listing import DocumentEntry, Listings, Reading
-from aerofs.namespace.names import encode, probed
+from aerofs.namespace.names import encode
 from aerofs.namespace.snapshots import FieldFiles, Snapshot
 from aerofs.namespace.source import Source
 
 __all__ = ["Catalog", "DocumentEntry", "FieldFiles", "Snapshot", "Source"]
-
-_MAXIMUM_NAMES = 50_000
 
 
 class Catalog:
@@ -60,22 +57,25 @@ class Catalog:
         clock: Callable[[], float] = trio.current_time,
     ) -> None:
         self._source = source
-        self._document_ttl = document_ttl
-        self._by_id = documents_by == "id"
         self._holdings = Holdings(maximum=maximum_documents, clock=clock)
         self._definitions = Definitions(source, ttl=definition_ttl, clock=clock, on_stale=self._served_stale)
         self._listings = Listings(
             source.document_pages,
             holdings=self._holdings,
-            title_of=partial(lookup.title_of, by_id=self._by_id),
+            title_of=partial(lookup.title_of, by_id=documents_by == "id"),
             ttl=listing_ttl,
             clock=clock,
         )
-        self._found: LRUCache[tuple[DefinitionId, str], DocumentId] = LRUCache(_MAXIMUM_NAMES)
-        self._missing: TTLCache[tuple[DefinitionId, str], None] = TTLCache(10_000, negative_ttl, timer=clock)
-        self._gone: TTLCache[DocumentKey, None] = TTLCache(10_000, negative_ttl, timer=clock)
-        self._document_flights: Flights[tuple[Document, Snapshot]] = Flights()
-        self._lookup_flights: Flights[DocumentEntry] = Flights()
+        self._documents = Documents(
+            source,
+            holdings=self._holdings,
+            listings=self._listings,
+            only_ids=documents_by == "id",
+            ttl=document_ttl,
+            negative_ttl=negative_ttl,
+            clock=clock,
+            on_stale=self._served_stale,
+        )
         self._list_flights: Flights[tuple[Attachment, ...]] = Flights()
         self._stale_answers = 0
 
@@ -130,75 +130,7 @@ class Catalog:
         Raises:
             NotFoundError: There is none, or only programs that look everywhere would ask for such a name.
         """
-        listing = self._listings.get(definition.id)
-        if listing is not None and listing.complete and listing.remaining() > 0:
-            entry = listing.find(name)
-            if entry is None or (definition.id, entry.id) in self._gone:
-                raise NotFoundError(f"there is no document {name!r} in {definition.name}")
-            return entry
-        entry = self._remembered(definition.id, name)
-        if entry is not None and self._holdings.get(definition.id, entry.id) is not None:
-            return entry
-        if (definition.id, name) in self._missing or (entry is None and probed(name)):
-            raise NotFoundError(f"there is no document {name!r} in {definition.name}")
-        try:
-            work = partial(self._look_up, definition, name, entry)
-            return await self._lookup_flights.share((definition.id, name), work)
-        except AerofsError as error:
-            if entry is None or not error.temporary:
-                raise
-            self._stale_answers += 1
-            return entry
-
-    def _remembered(self, definition: DefinitionId, name: str) -> DocumentEntry | None:
-        """Return what stood under the name when we last knew."""
-        listing = self._listings.get(definition)
-        for read in (listing, listing.previous if listing is not None else None):
-            if read is not None and (entry := read.find(name)) is not None:
-                return entry
-        identity = self._found.get((definition, name))
-        return None if identity is None else self._entry(definition, name, identity)
-
-    def _entry(self, definition: DefinitionId, name: str, identity: DocumentId) -> DocumentEntry:
-        held = self._holdings.get(definition, identity, stale=True)
-        return DocumentEntry(name, identity, 0 if held is None else held.modified_ns)
-
-    async def _look_up(self, definition: Definition, name: str, known: DocumentEntry | None) -> DocumentEntry:
-        if known is not None:
-            try:
-                await self.snapshot(definition, known.id)
-            except NotFoundError:
-                self._found.pop((definition.id, name), None)
-            else:
-                return self._entry(definition.id, known.name, known.id)
-        try:
-            identity, names = await lookup.find(
-                name,
-                by_id=partial(self._ask_named, definition),
-                by_external_id=partial(self._ask_external, definition),
-                only_ids=self._by_id,
-                known={},
-            )
-        except NotFoundError:
-            self._missing[definition.id, name] = None
-            raise NotFoundError(f"there is no document {name!r} in {definition.name}") from None
-        for other, own in names.items():
-            self._found[definition.id, own] = other
-        return self._entry(definition.id, names[identity], identity)
-
-    async def _ask_named(self, definition: Definition, identity: DocumentId) -> Document:
-        document, _ = await self._ask_document(definition, identity)
-        return document
-
-    async def _ask_external(self, definition: Definition, external_id: str) -> tuple[Document, ...]:
-        begun = self.begin()
-        try:
-            answer = await self._source.documents_by_external_id(definition, external_id)
-            for document in answer:
-                self._absorb(definition, document, begun)
-            return answer
-        finally:
-            self.end(begun)
+        return await self._documents.find(definition, name)
 
     async def snapshot(self, definition: Definition, document_id: DocumentId) -> Snapshot:
         """Return the document with all its files: what is held and fresh, else by one request.
@@ -206,50 +138,13 @@ class Catalog:
         Raises:
             NotFoundError: The document is gone, or hidden from this user.
         """
-        held = self._holdings.get(definition.id, document_id)
-        if held is not None:
-            return held
-        if (definition.id, document_id) in self._gone:
-            raise NotFoundError(f"document {document_id} in {definition.name} is gone")
-        try:
-            document, snapshot = await self._ask_document(definition, document_id)
-        except NotFoundError:
-            self._holdings.drop(definition.id, document_id)
-            self._gone[definition.id, document_id] = None
-            raise
-        except AerofsError as error:
-            stale = self._holdings.get(definition.id, document_id, stale=True)
-            if stale is None or not error.temporary:
-                raise
-            self._stale_answers += 1
-            return stale
-        if document.id != document_id:
-            raise NotFoundError(f"document {document_id} in {definition.name} is gone")
-        return snapshot
+        return await self._documents.snapshot(definition, document_id)
 
     def peek(
         self, definition: Definition, document_id: DocumentId, *, stale: bool = False
     ) -> Snapshot | None:
         """Return what `snapshot` would return without a request, if it is fresh, or however old it is."""
         return self._holdings.get(definition.id, document_id, stale=stale)
-
-    async def _ask_document(self, definition: Definition, identity: DocumentId) -> tuple[Document, Snapshot]:
-        # Who asks after an `expire` must not join a request that began before it.
-        key = (definition.id, identity, self._holdings.generations.expired((definition.id, identity)))
-
-        async def ask() -> tuple[Document, Snapshot]:
-            begun = self.begin()
-            try:
-                document = await self._source.document(definition, identity)
-                return document, self._absorb(definition, document, begun)
-            finally:
-                self.end(begun)
-
-        return await self._document_flights.share(key, ask)
-
-    def _absorb(self, definition: Definition, document: Document, begun: int) -> Snapshot:
-        self._gone.pop((definition.id, document.id), None)
-        return self._holdings.absorb(definition.id, document, begun=begun, ttl=self._document_ttl)
 
     # Answers and changes that others bring
 
@@ -337,8 +232,7 @@ class Catalog:
             self._holdings.expire(*what)
             return
         self._listings.expire(what)
-        self._missing.clear()
-        self._gone.clear()
+        self._documents.forget_missing()
         if what is None:
             self._definitions.expire()
             self._holdings.expire_all()

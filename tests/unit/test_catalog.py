@@ -667,6 +667,43 @@ async def test_an_answer_does_not_replace_what_a_later_request_told() -> None:
     assert await files(catalog, one) == {"x.pdf": "a2"}
 
 
+async def test_a_late_document_does_not_replace_a_field_that_a_later_list_told() -> None:
+    one = document(1, None, attachment("a1"))
+    platform = Platform(one)
+    catalog = Catalog(platform)
+    await catalog.snapshot(INVOICE, one.id)
+    catalog.expire(place(one))
+    platform.gate = trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(catalog.snapshot, INVOICE, one.id)
+        await trio.testing.wait_all_tasks_blocked()
+        catalog.learn(place(one), [attachment("a2")], begun=catalog.begin())
+        platform.gate.set()
+    assert await files(catalog, one) == {"x.pdf": "a2"}
+    assert platform.requests == {"document": 2}
+
+
+async def test_a_file_keeps_its_name_as_long_as_its_document_is_held() -> None:
+    one = document(1, None, attachment("a0000001"), attachment("a0000002"))
+    platform = Platform(one)
+    catalog = Catalog(platform)
+    assert await files(catalog, one) == {"x.pdf": "a0000001", "x (000002).pdf": "a0000002"}
+    platform.put(one, attachment("a0000002"), attachment("a0000003"))
+    catalog.expire(place(one))
+    assert await files(catalog, one) == {"x (000002).pdf": "a0000002", "x.pdf": "a0000003"}
+
+
+async def test_a_file_deleted_before_its_save_was_noted_stays_deleted() -> None:
+    one = document(1, None, attachment("a0000001"), attachment("a0000002", "y.pdf"))
+    catalog = Catalog(Platform(one))
+    await catalog.snapshot(INVOICE, one.id)
+    catalog.removed(place(one), AttachmentId("a0000002"))
+    catalog.added(place(one), attachment("a0000002", "y.pdf"))
+    assert await files(catalog, one) == {"x.pdf": "a0000001"}
+    catalog.replaced(place(one), AttachmentId("a0000001"), attachment("a0000002", "y.pdf"))
+    assert await files(catalog, one) == {}
+
+
 async def test_a_list_asked_for_anew_does_not_join_one_under_way() -> None:
     one = document(1, None, attachment("a1"))
     platform = Platform(one)
