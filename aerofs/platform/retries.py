@@ -22,12 +22,12 @@ T = TypeVar("T")
 
 _PATIENCE = 15.0
 """The longest pause that the platform may ask for within one call."""
-_JITTER = 0.3
+_JITTER = 0.2
 
 _retrying = stamina.AsyncRetryingCaller(
     attempts=5,
     timeout=None,
-    wait_initial=0.2,
+    wait_initial=0.1,
     wait_max=5.0,
     wait_jitter=_JITTER,
 )
