@@ -204,7 +204,7 @@ class Catalog:
         return self._holdings.change(place, new=attachment, name=name) or encode(attachment.name)
 
     def removed(self, place: FieldRef, attachment_id: AttachmentId) -> None:
-        """Note that this mount deleted a file. Its id never comes back, whoever brings it."""
+        """Note that this mount deleted a file. No answer brings its id back, only `added`."""
         self._holdings.change(place, gone=attachment_id)
 
     def replaced(

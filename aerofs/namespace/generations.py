@@ -1,8 +1,9 @@
 """Who came first: requests that are under way, and what this mount changed meanwhile. Pure.
 
 An answer tells how things stood at some moment after its request began. So what this mount changed after that
-moment is applied to the answer once more, and an attachment that this mount deleted never comes back,
-whatever an answer says.
+moment is applied to the answer once more. What this mount deleted does not come back either with an answer to a
+later request: a platform may be behind itself. Only one that still names it after `HORIZON` is believed, so that
+nothing is hidden for good.
 
 Invariants: numbers only grow; every change whose stamp is above the oldest request still under way is kept.
 """
@@ -10,7 +11,7 @@ Invariants: numbers only grow; every change whose stamp is above the oldest requ
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from cachetools import LRUCache
+from cachetools import TTLCache
 
 from aerofs.model import AttachmentId, DefinitionId, DocumentId
 from aerofs.namespace.snapshots import OwnChange
@@ -18,7 +19,7 @@ from aerofs.namespace.snapshots import OwnChange
 DocumentKey = tuple[DefinitionId, DocumentId]
 
 HORIZON: Final = 900.0
-"""Seconds after which a request that nobody ended is given up and its answer not used."""
+"""Seconds after which a request that nobody ended is given up, and a deletion no longer held against answers."""
 _TOMBSTONES: Final = 65_536
 
 
@@ -33,7 +34,7 @@ class Generations:
         self._running: dict[int, float] = {}
         self._changes: dict[DocumentKey, list[OwnChange]] = {}
         self._expired: dict[DocumentKey, int] = {}
-        self._deleted: LRUCache[AttachmentId, None] = LRUCache(_TOMBSTONES)
+        self._deleted: TTLCache[AttachmentId, None] = TTLCache(_TOMBSTONES, HORIZON, timer=clock)
 
     def __repr__(self) -> str:
         changes = sum(map(len, self._changes.values()))
@@ -64,6 +65,9 @@ class Generations:
         """Keep a change for the answers of the requests under way, and what it deleted for good."""
         if change.gone is not None:
             self._deleted[change.gone] = None
+        elif change.new is not None:
+            # Said to stand after all: its deletion was announced and then did not happen.
+            self._deleted.pop(change.new.id, None)
         if self._running:
             self._changes.setdefault(key, []).append(change)
 

@@ -115,7 +115,7 @@ class Holdings:
         held = self._held.get(key)
         files = held.snapshot.fields.get(place.path, EMPTY) if held is not None else EMPTY
         heir = None
-        if new is not None and self.generations.is_deleted(new.id):
+        if new is not None and gone is not None and self.generations.is_deleted(new.id):
             # Deleted before the answer that told of it was used: all that is left to note is what it replaced.
             new = None
         if new is not None:

@@ -220,6 +220,7 @@ class World:
             self.catalog.removed(change.place, change.gone)
         elif change.gone is None:
             self.catalog.added(change.place, change.new, name=change.name)
+            self.deleted.discard(change.new.id)
         else:
             self.catalog.replaced(change.place, change.gone, change.new)
         if change.gone is not None:

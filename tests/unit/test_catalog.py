@@ -693,13 +693,35 @@ async def test_a_file_keeps_its_name_as_long_as_its_document_is_held() -> None:
     assert await files(catalog, one) == {"x (000002).pdf": "a0000002", "x.pdf": "a0000003"}
 
 
+async def test_what_was_said_to_be_replaced_comes_back_when_it_is_said_to_stand_after_all() -> None:
+    one = document(1, None, attachment("a0000001"))
+    platform = Platform(one)
+    catalog = Catalog(platform)
+    await catalog.snapshot(INVOICE, one.id)
+    catalog.replaced(place(one), AttachmentId("a0000001"), attachment("a0000002"))
+    catalog.removed(place(one), AttachmentId("a0000002"))
+    catalog.added(place(one), attachment("a0000001"))
+    assert await files(catalog, one) == {"x.pdf": "a0000001"}
+    catalog.expire(place(one))
+    assert await files(catalog, one) == {"x.pdf": "a0000001"}
+
+
+async def test_a_deleted_file_that_an_answer_still_names_long_after_is_believed_to_stand(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    one = document(1, None, attachment("a0000001"))
+    catalog = Catalog(Platform(one))
+    catalog.removed(place(one), AttachmentId("a0000001"))
+    assert await files(catalog, one) == {}
+    mock_clock.jump(3600)
+    assert await files(catalog, one) == {"x.pdf": "a0000001"}
+
+
 async def test_a_file_deleted_before_its_save_was_noted_stays_deleted() -> None:
     one = document(1, None, attachment("a0000001"), attachment("a0000002", "y.pdf"))
     catalog = Catalog(Platform(one))
     await catalog.snapshot(INVOICE, one.id)
     catalog.removed(place(one), AttachmentId("a0000002"))
-    catalog.added(place(one), attachment("a0000002", "y.pdf"))
-    assert await files(catalog, one) == {"x.pdf": "a0000001"}
     catalog.replaced(place(one), AttachmentId("a0000001"), attachment("a0000002", "y.pdf"))
     assert await files(catalog, one) == {}
 
@@ -723,9 +745,11 @@ async def test_a_list_asked_for_anew_does_not_join_one_under_way() -> None:
 
 async def test_a_request_that_nobody_ends_is_given_up_in_time(mock_clock: trio.testing.MockClock) -> None:
     one = document(1, None, attachment("a1"))
-    catalog = Catalog(Platform(one))
+    platform = Platform(one)
+    catalog = Catalog(platform)
     begun = catalog.begin()
     catalog.removed(place(one), AttachmentId("a1"))
+    platform.put(one)
     assert catalog.statistics()["changes"] == 1
     mock_clock.jump(3600)
     catalog.end(catalog.begin())
