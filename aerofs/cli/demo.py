@@ -47,7 +47,7 @@ def demo(
     once: Annotated[bool, typer.Option("--once", help="Take the tour by itself, show it, and end.")] = False,
 ) -> None:
     """Try aerofs: a local platform with sample documents, mounted until Ctrl-C."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = statuses.plain_console()
     signal.signal(signal.SIGTERM, _as_ctrl_c)
     with ExitStack() as stack:
         scratch = stack.enter_context(_scratch())

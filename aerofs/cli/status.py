@@ -1,6 +1,7 @@
 """`aerofs status`: what the running mounts do, for a person as tables, for a program as JSON."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from rich.text import Text
 from aerofs import control, mountpoint
 from aerofs.errors import AerofsError, NotFoundError
 
+_WIDE = 10_000
 _STATES = {"held": "red", "queued": "yellow", "uploading": "green", "local": "dim"}
 
 
@@ -25,7 +27,7 @@ def status(
     if as_json:
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
-    console = Console(highlight=False, soft_wrap=True)
+    console = plain_console()
     if not found:
         console.print("no aerofs mount is running")
     for mount in found:
@@ -81,6 +83,12 @@ def _asked(path: Path) -> dict[str, Any]:
     return answer
 
 
+def plain_console(*, stderr: bool = False) -> Console:
+    """A console that adds no colours of its own, and cuts nothing off where no person watches."""
+    watched = (sys.stderr if stderr else sys.stdout).isatty()
+    return Console(stderr=stderr, highlight=False, soft_wrap=True, width=None if watched else _WIDE)
+
+
 def size(count: float) -> str:
     """Bytes as people read them."""
     for unit in ("B", "kB", "MB", "GB"):
@@ -102,7 +110,7 @@ def table_of(saves: list[dict[str, Any]]) -> Table:
             Text(state, style=_STATES.get(state, "")),
             size(float(save.get("size") or 0)),
             str(save.get("tries") or 0),
-            Text(str(save.get("path")), overflow="fold"),
+            Text(str(save.get("path"))),
             Text(str(save.get("error") or "")),
         )
     return table

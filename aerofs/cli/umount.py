@@ -36,7 +36,7 @@ def umount(
         ends = time.monotonic() + settings.duration(timeout) if timeout is not None else None
     except ValueError as error:
         raise ConfigError(f"--timeout: {error}") from None
-    unmount(place, ends=ends, console=Console(stderr=True, highlight=False))
+    unmount(place, ends=ends, console=statuses.plain_console(stderr=True))
 
 
 def unmount(place: Path, *, ends: float | None, console: Console) -> None:
