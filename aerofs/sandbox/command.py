@@ -15,13 +15,13 @@ from aerofs.sandbox.traffic import KINDS
 from aerofs.sandbox.variants import PRESETS, Variants
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, *, program: str = "python -m aerofs.sandbox") -> int:
     """Serve until told to stop; returns the exit code.
 
     The first lines on the standard output are `URL`, `token` and `environment`, each with its value; they are
-    there once it answers.
+    there once it answers. `program` is what the help calls it.
     """
-    parser = _parser()
+    parser = _parser(program)
     given = parser.parse_args(argv)
     try:
         config = SandboxConfig(
@@ -55,9 +55,9 @@ async def _serve(config: SandboxConfig) -> None:
             await anext(signals)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m aerofs.sandbox",
+        prog=program,
         description="A local aero platform.",
         epilog=f"variants: {', '.join(PRESETS)}; kinds: {', '.join(KINDS)}; actions: {', '.join(ACTIONS)}",
     )
