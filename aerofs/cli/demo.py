@@ -60,8 +60,11 @@ def demo(
         if once:
             _take(steps, console)
             return
-        _show(steps, console)
-        _until_ctrl_c(console)
+        try:
+            _show(steps, console)
+            signal.pause()
+        except KeyboardInterrupt:
+            console.print("\nending …")
 
 
 def tour(target: Path, scratch: Path) -> list[Step]:
@@ -127,13 +130,6 @@ def _take(steps: list[Step], console: Console) -> None:
         console.print(escape(done.stdout + done.stderr))
         if done.returncode != 0:
             raise AerofsError(f"the tour stopped: `{step.command}` ended with {done.returncode}")
-
-
-def _until_ctrl_c(console: Console) -> None:
-    try:
-        signal.pause()
-    except KeyboardInterrupt:
-        console.print("\nending …")
 
 
 def _as_ctrl_c(*_: object) -> None:
