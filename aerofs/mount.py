@@ -114,12 +114,14 @@ async def _live(settings: Settings, ready: Callable[[], None]) -> None:
 
 
 def state_directory(settings: Settings) -> Path:
-    """Where journal and drafts of this mount live: one directory per URL, environment, identity and mount point."""
+    """Where journal and drafts of this mount live: one directory per URL, environment and mount point of this user.
+
+    The token is no part of it: tokens are renewed, and what waits in the journal must not be lost sight of then.
+    """
     if settings.state_dir is not None:
         return settings.state_dir
-    token = settings.token.get_secret_value() if settings.token is not None else ""
-    identity = [settings.url, settings.environment, token, settings.token_file, settings.token_command]
-    key = hashlib.sha256("\0".join(map(str, (*identity, settings.mountpoint))).encode()).hexdigest()[:16]
+    place = (settings.url, settings.environment, str(settings.mountpoint))
+    key = hashlib.sha256("\0".join(place).encode()).hexdigest()[:16]
     return platformdirs.user_state_path("aerofs") / key
 
 
