@@ -28,15 +28,17 @@ HELD = {
 
 @pytest.fixture(autouse=True)
 def _bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No settings of the person who runs the tests."""
+    """No settings of the person who runs the tests, and none of the mounts that this machine may have."""
     for name in [name for name in os.environ if name.startswith("AEROFS_")]:
         monkeypatch.delenv(name)
-    runtime = tmp_path / "run"
-    runtime.mkdir(mode=0o700)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
     for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME"):
         monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.setattr(control, "_users", lambda: [os.geteuid()])
+    monkeypatch.setattr(control, "_directories", lambda _: iter([tmp_path / "run"]))
+    truly = mountpoint.mounts
+    monkeypatch.setattr(
+        mountpoint, "mounts", lambda: [mount for mount in truly() if mount.fstype != mountpoint.FSTYPE]
+    )
 
 
 def run(*arguments: str) -> int:
