@@ -3,6 +3,7 @@
 Exit codes: 0 done; 1 it failed; 2 a mistake in arguments, settings or surroundings; 130 stopped by Ctrl-C.
 """
 
+import io
 import re
 import sys
 import traceback
@@ -46,6 +47,8 @@ def _top(
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and leave the process with its exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # a path may be any bytes, and comes out as it is
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given and re.match(r"https?://", given[0]):
         given.insert(0, "mount")  # mount.fuse runs `aerofs SOURCE MOUNTPOINT -o …` for the type fuse.aerofs
@@ -90,9 +93,6 @@ def _guarded(run: Callable[[], int], *, verbose: bool) -> int:
         return _say(error.format_message().rstrip("."), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return _say("stopped", 130)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output left; the interpreter would complain once more
-        return 1
     except Exception as error:  # noqa: BLE001 -- the last guard: a person gets a sentence, not a traceback
         if verbose:
             traceback.print_exc()

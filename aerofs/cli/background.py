@@ -101,6 +101,7 @@ def _live(work: Work, pipe: int) -> NoReturn:
         os.setsid()
         os.chdir("/")
         os.umask(0o077)
+        _close_inherited(keep=pipe)
         work(announce)
         code = 0
         if not ready:
@@ -120,6 +121,13 @@ def _live(work: Work, pipe: int) -> NoReturn:
         with contextlib.suppress(Exception):
             logging.shutdown()
         os._exit(code)
+
+
+def _close_inherited(*, keep: int) -> None:
+    """What our caller had open besides the standard three: a pipe among it would make its reader wait for us."""
+    first = 3
+    os.closerange(first, keep)
+    os.closerange(max(first, keep + 1), os.sysconf("SC_OPEN_MAX"))
 
 
 def _sentence(error: AerofsError) -> bytes:

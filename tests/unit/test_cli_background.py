@@ -138,6 +138,19 @@ def test_a_child_whose_parent_is_gone_lives_on(tmp_path: Path) -> None:
     assert fifo.read_text() == "alive"
 
 
+def test_the_child_keeps_nothing_open_that_its_caller_had(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    script = tmp_path / "script.py"
+    script.write_text(PRELUDE + "def work(ready):\n    ready()\n    signal.pause()\nstart(work)\n")
+    done = subprocess.run(
+        [sys.executable, script], pass_fds=[writing], capture_output=True, text=True, timeout=20, check=True
+    )
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        assert pipe.read() == b""
+    os.kill(int(done.stdout.split()[1]), signal.SIGKILL)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_whoever_stops_the_waiting_parent_stops_the_child(tmp_path: Path, number: signal.Signals) -> None:
     result = run(

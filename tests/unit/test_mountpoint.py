@@ -33,6 +33,29 @@ def test_the_real_table_is_readable_and_the_topmost_mount_counts(monkeypatch: py
     assert mountpoint.mounted_at(Path("/a")) == upper
 
 
+def test_a_mount_is_found_by_any_path_that_leads_to_it_and_is_not_asked_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mount = Mounted(tmp_path / "true" / "mnt", "fuse.aerofs", "x")
+    (mount.mountpoint / "below").mkdir(parents=True)
+    (tmp_path / "parent").symlink_to("true")
+    (tmp_path / "link").symlink_to("true/mnt")
+    monkeypatch.setattr(mountpoint, "mounts", lambda: [mount])
+    monkeypatch.chdir(mount.mountpoint)
+    for path in (Path(), Path("../mnt/"), Path("below/.."), tmp_path / "link", tmp_path / "parent" / "mnt"):
+        assert mountpoint.mounted_at(path) == mount
+    looked: list[str] = []
+    truly = os.lstat
+
+    def watched(path: str) -> os.stat_result:
+        looked.append(path)
+        return truly(path)
+
+    monkeypatch.setattr(os, "lstat", watched)
+    assert mountpoint.mounted_at(tmp_path / "parent" / "mnt") == mount
+    assert str(mount.mountpoint) not in looked
+
+
 @pytest.fixture
 def device(monkeypatch: pytest.MonkeyPatch) -> None:
     def fine(*, allow_other: bool = False) -> None:
