@@ -209,6 +209,17 @@ class Blobs:
         self._blobs[id] = blob
         self.grew(blob, blob.held.add(0, size))
 
+    def share(self, source: AttachmentId, target: AttachmentId) -> None:
+        """A copy on the platform has the same bytes: what is whole here of the one is the blob of the other, too."""
+        blob = self._blobs.get(source)
+        if blob is None or not blob.whole or blob.size is None or target in self._blobs:
+            return
+        name = self._path(target).with_suffix(".shared")
+        with suppress(OSError):
+            name.unlink(missing_ok=True)
+            name.hardlink_to(blob.path)
+            self.adopt(target, name, blob.size)
+
     def drop(self, id: AttachmentId) -> None:  # noqa: A002
         """Forget the blob of this attachment; who has it pinned reads on."""
         blob = self._blobs.pop(id, None)

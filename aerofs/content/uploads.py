@@ -210,6 +210,8 @@ class Uploads:
     def _dispose_content(self, work: Work) -> None:
         row = work.row
         taken = work.takes_content(work) if work.takes_content is not None else False
+        if row.content is None and row.copy_of is not None and row.added is not None:
+            self._blobs.share(row.copy_of[1], row.added.id)
         if row.content is None or taken:
             return
         path = self._drafts / row.content

@@ -244,3 +244,19 @@ def test_a_file_that_was_cut_or_removed_never_reads_as_zeros(blobs: Blobs) -> No
         blob.pread(0, 5)
     assert "a 10/10" in repr(blob)
     assert repr(blobs) == "<Blobs 1 blobs, 10 bytes>"
+
+
+def test_a_copy_on_the_platform_shares_the_whole_blob_and_outlives_it(blobs: Blobs) -> None:
+    filled(blobs, A, 100)
+    blobs.share(A, B)
+    blobs.drop(A)
+    copy = blobs.get(B)
+    assert copy is not None
+    assert copy.whole
+    assert copy.pread(0, 100) == b"a" * 100
+
+
+def test_a_blob_that_is_not_whole_is_not_shared(blobs: Blobs) -> None:
+    blobs.blob(A, 100).write(0, b"half")
+    blobs.share(A, B)
+    assert blobs.get(B) is None
