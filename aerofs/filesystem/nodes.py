@@ -11,6 +11,7 @@ from aerofs.content.draft import Draft
 from aerofs.content.operations import Retire
 from aerofs.content.uploads import Work
 from aerofs.model import Attachment, AttachmentId, Definition, DocumentId, FieldRef
+from aerofs.namespace.names import encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class FieldNode:
     @property
     def path(self) -> str:
         """Where it is in the mount."""
-        return f"{self.parent.parent.name}/{self.parent.name}/{self.place.path}"
+        return f"{self.parent.parent.name}/{self.parent.name}/{encode(self.place.path)}"
 
 
 class Life(Enum):

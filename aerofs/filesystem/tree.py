@@ -22,10 +22,11 @@ from aerofs.filesystem.nodes import (
     Node,
     Root,
 )
-from aerofs.model import Attachment, AttachmentId, Field, FieldRef
+from aerofs.model import Attachment, AttachmentId, Field, FieldRef, ValuePath
 from aerofs.namespace.catalog import Catalog
 from aerofs.namespace.familiar import probed
 from aerofs.namespace.inodes import ROOT, InodeTable
+from aerofs.namespace.names import encode
 from aerofs.namespace.overlay import Overlay
 from aerofs.namespace.snapshots import EMPTY, FieldFiles, Snapshot
 
@@ -93,8 +94,8 @@ class Tree:
             case DocumentNode():
                 snapshot = await self._snapshot(parent, unless_probed=name)
                 for path in snapshot.fields:
-                    if path == name:
-                        return self._entry(name, self._field_node(parent, snapshot, name))
+                    if encode(path) == name:
+                        return self._entry(name, _field_node(parent, path))
                 raise NotFoundError(f"{parent.name}/{name}: no such field")
             case FieldNode():
                 return await self._find_file(parent, name)
@@ -107,10 +108,6 @@ class Tree:
                 raise NotFoundError(f"{node.name}/{unless_probed}: no such field")
             return snapshot
         return await self.catalog.snapshot(definition, node.document)
-
-    def _field_node(self, parent: DocumentNode, snapshot: Snapshot, name: str) -> FieldNode:
-        path = next(path for path in snapshot.fields if path == name)
-        return FieldNode(parent, FieldRef(parent.parent.definition.id, parent.document, path))
 
     async def _find_file(self, parent: FieldNode, name: str) -> Entry:
         placed = self.overlay.placed(parent.place, name)
@@ -215,7 +212,7 @@ class Tree:
             case DocumentNode():
                 snapshot = await self._snapshot(parent)
                 for path in snapshot.fields:
-                    yield self._entry(path, self._field_node(parent, snapshot, path))
+                    yield self._entry(encode(path), _field_node(parent, path))
             case FieldNode():
                 snapshot = await self._snapshot(parent.parent)
                 for entry in self._file_entries(parent, snapshot):
@@ -289,7 +286,9 @@ class Tree:
         attachment = node.attachment
         if attachment is None:
             return
-        self.inodes.also(node.inode, f"a:{attachment.id}")
+        if self.inodes.node(node.inode) is node:
+            # (Else nobody knows the file any more: another took its name before this save was settled.)
+            self.inodes.also(node.inode, f"a:{attachment.id}")
         if node not in self._placed:
             return
         self.overlay.hide(attachment.id)
@@ -334,3 +333,7 @@ class Tree:
     def placed(self) -> list[FileNode]:
         """All placed files."""
         return list(self._placed)
+
+
+def _field_node(parent: DocumentNode, path: ValuePath) -> FieldNode:
+    return FieldNode(parent, FieldRef(parent.parent.definition.id, parent.document, path))
