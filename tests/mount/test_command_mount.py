@@ -40,6 +40,7 @@ class Person:
     environ: dict[str, str]
     uid: int
     places: list[Path] = field(default_factory=list)
+    started: "list[subprocess.Popen[str]]" = field(default_factory=list)
 
     def place(self, name: str = "mnt") -> Path:
         path = self.home / name
@@ -49,7 +50,7 @@ class Person:
         return path
 
     def start(self, *command: str, **more: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command,
             env=self.environ | more,
             cwd=self.home,
@@ -59,6 +60,8 @@ class Person:
             text=True,
             user=self.uid if self.uid != os.geteuid() else None,
         )
+        self.started.append(process)
+        return process
 
     def run(self, *command: str, **more: str) -> "subprocess.CompletedProcess[str]":
         with self.start(*command, **more) as process:
@@ -94,7 +97,11 @@ def platform() -> Iterator[Platform]:
 
 
 def settle(person: Person) -> None:
-    """Take away every mount that a test left, and its process."""
+    """End every command that a failed test left, in order; then take away every mount left, and its process."""
+    for command in person.started:
+        if command.poll() is None:
+            command.terminate()
+            command.communicate(timeout=BOUND)
     for place in person.places:
         if mountpoint.mounted_at(place) is None:
             continue
