@@ -5,7 +5,6 @@ End, however it comes (umount, SIGTERM, SIGINT): the kernel's loop returns, uplo
 is left stays in the journal. After a crash nothing is unmounted: writes must not land in the directory below.
 """
 
-import faulthandler
 import hashlib
 import logging
 import os
@@ -84,7 +83,6 @@ def run(settings: Settings, *, ready: Callable[[], None]) -> None:
     Raises:
         AerofsError: What kept the mount from starting, in one sentence.
     """
-    faulthandler.register(signal.SIGUSR1, all_threads=True)
     try:
         trio.run(_live, settings, ready, strict_exception_groups=True)
     except ExceptionGroup as group:
