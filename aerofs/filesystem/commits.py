@@ -121,15 +121,19 @@ class Commits:
             except AerofsError as error:
                 log.error("%s: could not be recorded: %s", node.path, error)
 
+    def lock(self, node: FileNode) -> trio.Lock:
+        """Whoever holds it sees no save of this file being recorded: its name and its life may change."""
+        return self._locks.setdefault(node, trio.Lock())
+
     async def commit(self, node: FileNode, *, wait: float | None) -> None:
         """Make a save of the present bytes; wait for its first try if `wait` is given (seconds).
 
         Raises:
             AerofsError: The journal could not be written, or the first try failed. The row then stays.
         """
-        async with self._locks.setdefault(node, trio.Lock()):
+        async with self.lock(node):
             draft = node.draft
-            if draft is None or not node.changed:
+            if draft is None or not node.changed or node.life is not Life.REAL:
                 return
             work = await self._record(node, draft)
         if wait is None:
@@ -197,7 +201,9 @@ class Commits:
         changes = draft.changes
         row = replace(self.row(node, draft), content=draft.path.name, state=State.LOCAL, id=node.journalled)
         first = (lambda: _synced_only(row, draft)) if durable else None
-        async with self._locks.setdefault(node, trio.Lock()):
+        async with self.lock(node):
+            if node.life is Life.UNLINKED or node.draft is not draft:
+                return
             node.journalled = (await self._journal.record(row, first=first, durable=durable)).id
         if node.life is Life.LOCAL:
             node.committed = changes

@@ -24,6 +24,7 @@ from aerofs.errors import (
     QuotaError,
     ReadOnlyError,
     RefusedError,
+    StaleError,
 )
 from aerofs.filesystem.commits import EMPTY_QUIET, Commits
 from aerofs.filesystem.moves import Moves
@@ -97,6 +98,9 @@ class Files:
         """
         if not isinstance(node, FileNode):
             raise IsDirectoryError("a directory is not opened as a file")
+        if node.life is Life.UNLINKED:
+            # Removed or replaced since the kernel looked the name up: at this errno it looks again.
+            raise StaleError(f"{node.path} is gone")
         writable = bool(flags & _WRITING)
         if (writable or flags & os.O_TRUNC) and self._read_only:
             raise ReadOnlyError(f"{node.path}: the mount is read-only")
@@ -228,6 +232,8 @@ class Files:
         """truncate(2), or ftruncate(2) where a handle is named."""
         if self._read_only:
             raise ReadOnlyError(f"{node.path}: the mount is read-only")
+        if number is None and node.life is Life.UNLINKED:
+            raise StaleError(f"{node.path} is gone")
         if size == node.size and node.draft is None:
             return
         if size == 0:
@@ -270,7 +276,8 @@ class Files:
 
     def _adopt(self, node: FileNode, draft: Draft) -> None:
         node.draft, node.committed = draft, 0
-        self._tree.place(node)
+        if node.life is not Life.UNLINKED:
+            self._tree.place(node)
 
     def _modified(self, node: FileNode) -> None:
         node.mtime_ns = node.ctime_ns = time.time_ns()

@@ -128,16 +128,17 @@ class Moves:
             raise IsDirectoryError(f"{name} is a directory")
         if self._read_only:
             raise ReadOnlyError(f"{node.path}: the mount is read-only")
-        for work in (node.pending, node.follows):
-            if work is not None:
-                await self._withdraw(work)
-        if node.pending is None:
-            await self._delete(node)
-        self._forget_aside(node)
-        life, node.life = node.life, Life.UNLINKED
-        log.debug("%s: unlinked (%s)", node.path, life)
-        self._tree.plain(node)
-        await self._commits.forget_row(node)
+        async with self._commits.lock(node):
+            for work in (node.pending, node.follows):
+                if work is not None:
+                    await self._withdraw(work)
+            if node.pending is None:
+                await self._delete(node)
+            self._forget_aside(node)
+            life, node.life = node.life, Life.UNLINKED
+            log.debug("%s: unlinked (%s)", node.path, life)
+            self._tree.plain(node)
+            await self._commits.forget_row(node)
         if node.handles == 0:
             self._commits.discard_draft(node)
 
@@ -225,18 +226,19 @@ class Moves:
         if node.aside is not None and (node.aside[0].place, node.aside[1]) == (home.place, name):
             await self._bring_back(node)  # `x~` is renamed to `x` again: nothing has happened
             return
-        # A save under way is awaited; one that only waits for its next try is retargeted.
-        await self._await_busy(node)
-        old_parent, old_name = self._tree.number(node.home), node.name
-        before = _Before(node.home, node.name, node.title, node.life, node.retire)
-        retire, node.follows = await self._take_over(home, name, target, chain=node.pending is None)
-        self._forget_aside(node)
-        node.stands = node.stands or (node.place if node.attachment is not None else None)
-        self._tree.place(node)
-        self._tree.move(node, home, name)
-        node.title, node.life, node.exclusive = title, Life.REAL, False
-        node.retire = (*node.retire, *retire)
-        node.hidden = (*node.hidden, *(old.attachment for old in retire))
+        async with self._commits.lock(node):
+            # A save under way is awaited; one that only waits for its next try is retargeted.
+            await self._await_busy(node)
+            old_parent, old_name = self._tree.number(node.home), node.name
+            before = _Before(node.home, node.name, node.title, node.life, node.retire)
+            retire, node.follows = await self._take_over(home, name, target, chain=node.pending is None)
+            self._forget_aside(node)
+            node.stands = node.stands or (node.place if node.attachment is not None else None)
+            self._tree.place(node)
+            self._tree.move(node, home, name)
+            node.title, node.life, node.exclusive = title, Life.REAL, False
+            node.retire = (*node.retire, *retire)
+            node.hidden = (*node.hidden, *(old.attachment for old in retire))
         followed, work = node.follows, None
         try:
             work = await self._begin(node, before)
@@ -255,6 +257,8 @@ class Moves:
     async def _begin(self, node: FileNode, before: _Before) -> Work | None:
         """Give the platform what the rename means for it. None where nothing is to be waited for."""
         draft, pending = node.draft, node.pending
+        if pending is not None and (pending.row.place, pending.row.file_name) == (node.place, node.name):
+            return pending  # a close was as fast: its save has the new name already
         if draft is not None and before.life is Life.LOCAL:
             node.committed = -1  # nothing of it was ever sent
         if (
@@ -345,6 +349,10 @@ class Moves:
         """
         if target is None:
             return await self.claim(home, name)
+        async with self._commits.lock(target):
+            return await self._replace(target, chain=chain)
+
+    async def _replace(self, target: FileNode, *, chain: bool) -> Claim:
         retire: tuple[Retire, ...] = target.retire
         work = target.pending or target.follows
         if work is not None and chain:
@@ -388,17 +396,18 @@ class Moves:
 
     async def _to_local(self, node: FileNode, home: FieldNode, name: str, target: FileNode | None) -> None:
         """`x` becomes `x~`: the platform keeps its copy until a new `x` arrives, or `x` is back after a while."""
-        await self._await_busy(node)
         if target is not None:
             await self.unlink(home, name)
-        was_real = node.life is Life.REAL
-        old_home, old_name = node.home, node.name
-        node.stands = node.stands or (node.place if node.attachment is not None else None)
-        self._tree.place(node)
-        self._tree.move(node, home, name)
-        node.life = Life.LOCAL
-        if node.draft is not None:
+        async with self._commits.lock(node):
+            await self._await_busy(node)
+            was_real = node.life is Life.REAL
+            old_home, old_name = node.home, node.name
+            node.stands = node.stands or (node.place if node.attachment is not None else None)
+            self._tree.place(node)
+            self._tree.move(node, home, name)
+            node.life = Life.LOCAL
             await self._commits.forget_row(node)
+        if node.draft is not None:
             await self._commits.journal(node, durable=False)
         if was_real and (node.attachment is not None or node.pending is not None):
             node.aside = (old_home, old_name)
