@@ -280,9 +280,16 @@ class KernelCaches:
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
+        self._ended = False
+
+    def end(self) -> None:
+        """The kernel's side is going: tell it nothing any more."""
+        self._ended = True
 
     def forget_entry(self, parent: int, name: str) -> None:
         """The name leads elsewhere now."""
+        if self._ended:
+            return
         pyfuse3.invalidate_entry_async(InodeT(parent), FileNameT(_bytes(name)), ignore_enoent=True)
 
     def forget_pages(self, inode: int) -> None:
@@ -294,6 +301,8 @@ class KernelCaches:
         self._nursery.start_soon(self._forget_inode, inode, True)
 
     async def _forget_inode(self, inode: int, attributes_only: bool) -> None:  # noqa: FBT001
+        if self._ended:
+            return
         try:
             await trio.to_thread.run_sync(
                 functools.partial(pyfuse3.invalidate_inode, InodeT(inode), attr_only=attributes_only)

@@ -105,7 +105,7 @@ async def _live(settings: Settings, ready: Callable[[], None]) -> None:
             filesystem, catalog = compose(settings, store, platform, kernel, background)
             await _introduce(settings, catalog)
             await filesystem.recover()
-            mount = _Mount(settings, filesystem, platform, background)
+            mount = _Mount(settings, filesystem, platform, kernel, background)
             await mount.serve(ready)
             await catalog.aclose()
             background.cancel_scope.cancel()
@@ -211,12 +211,19 @@ class _Mount:
     """A composed filesystem and its kernel, control socket and signals."""
 
     def __init__(
-        self, settings: Settings, filesystem: Filesystem, platform: Platform, background: trio.Nursery
+        self,
+        settings: Settings,
+        filesystem: Filesystem,
+        platform: Platform,
+        kernel: KernelCaches,
+        background: trio.Nursery,
     ) -> None:
         self._settings = settings
+        self._kernel = kernel
         self._filesystem = filesystem
         self._platform = platform
         self._background = background
+        self._announced = False
         # Found out before the mount is there: resolving a path through our own mount would wait for ourselves.
         self._socket = socket_path(settings.mountpoint)
 
@@ -235,8 +242,9 @@ class _Mount:
             async with trio.open_nursery() as serving:
                 serving.start_soon(pyfuse3.main, 1, MAXIMUM_TASKS)
                 serving.start_soon(self._announce, ready)
-            log.info("%s: unmounted", self._settings.mountpoint)
-            await self._finish()
+        # Detached before the uploads are finished: nobody may wait for a mount that does not answer any more.
+        log.info("%s: unmounted", self._settings.mountpoint)
+        await self._finish()
 
     @asynccontextmanager
     async def _mounted(self) -> AsyncIterator[None]:
@@ -253,15 +261,20 @@ class _Mount:
             raise ConfigError(
                 f"{self._settings.mountpoint} cannot be mounted: {error} (is fuse3 installed, may you use /dev/fuse?)"
             ) from error
+        ended = False
         try:
             yield
+            ended = True
         finally:
-            pyfuse3.close(unmount=True)
+            self._kernel.end()
+            # After a crash the mount point stays taken: a write must not land in the directory below.
+            pyfuse3.close(unmount=ended or not self._announced)
 
     async def _announce(self, ready: Callable[[], None]) -> None:
         """The mount answers when a stat of it comes back: then say so."""
         await trio.to_thread.run_sync(os.stat, self._settings.mountpoint)
         log.info("%s: mounted %s", self._settings.mountpoint, self._settings.url)
+        self._announced = True
         ready()
 
     async def _heed_signals(self, *, task_status: trio.TaskStatus[None]) -> None:
