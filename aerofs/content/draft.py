@@ -71,10 +71,10 @@ class Draft:
         path = _new_path(directory)
         try:
             await trio.to_thread.run_sync(clone, source, path)
+            return cls(path, limit=limit)
         except OSError as error:
             path.unlink(missing_ok=True)
             raise local_error(error, "copying the version to be changed") from error
-        return cls(path, limit=limit)
 
     def __repr__(self) -> str:
         frozen = ", frozen" if self._readers_of_frozen else ""
@@ -103,8 +103,10 @@ class Draft:
                 view = view[written:]
         except OSError as error:
             raise self._refuse(local_error(error, "writing")) from error
-        self.size = max(self.size, offset)
-        self.changes += 1
+        finally:
+            # Also after a failure in the middle: what was written is there to be read.
+            self.size = max(self.size, offset if len(view) < len(data) else 0)
+            self.changes += 1
         return len(data)
 
     async def truncate(self, size: int) -> None:
@@ -171,11 +173,15 @@ class Draft:
             target = _new_path(self._directory)
             try:
                 await trio.to_thread.run_sync(clone, self.path, target)
+                if not self._readers_of_frozen:
+                    # The save ended meanwhile: nobody but the draft needs the first file.
+                    target.unlink()
+                    return
                 fd = os.open(target, os.O_RDWR | os.O_CLOEXEC)
             except OSError as error:
                 target.unlink(missing_ok=True)
                 raise self._refuse(local_error(error, "cloning the draft")) from error
-            os.close(self._fd)
+            self.close()
             self._fd, self.path = fd, target
             self._readers_of_frozen = 0
 

@@ -14,6 +14,7 @@ from typing import Self, TypeVar
 
 import trio
 from cachetools import LRUCache
+from pydantic import ValidationError
 
 from aerofs.content.operations import OPERATION, Operation
 from aerofs.errors import AerofsError, ConfigError, LocalIOError, NoSpaceError
@@ -26,6 +27,7 @@ CREATE TABLE IF NOT EXISTS facts (
   attachment TEXT PRIMARY KEY, inode INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, mode INTEGER NOT NULL
 );
 """
+_UPDATE = "UPDATE operations SET body=? WHERE id=?"
 _FACTS_KEPT = 100_000
 
 T = TypeVar("T")
@@ -56,16 +58,18 @@ class Journal:
         self.syncs = 0
         try:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._migrate()
-            rows = self._db.execute(
-                "SELECT attachment, inode, mtime_ns, mode FROM facts ORDER BY rowid DESC LIMIT ?",
-                (_FACTS_KEPT,),
-            )
-            for attachment, inode, mtime_ns, mode in rows:
-                self._facts[AttachmentId(attachment)] = Fact(inode, mtime_ns, mode)
         except sqlite3.Error as error:
             raise ConfigError(f"the journal {path} cannot be used: {error}") from error
+        try:
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._migrate()
+            self._load_facts()
+        except sqlite3.Error as error:
+            self._db.close()
+            raise ConfigError(f"the journal {path} cannot be used: {error}") from error
+        except BaseException:
+            self._db.close()
+            raise
 
     def _migrate(self) -> None:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
@@ -73,6 +77,17 @@ class Journal:
             raise ConfigError(f"the journal {self._path} was made by a newer aerofs (schema {version})")
         self._db.executescript(_SCHEMA)
         self._db.execute(f"PRAGMA user_version={_SCHEMA_VERSION:d}")
+
+    def _load_facts(self) -> None:
+        """The newest facts into memory, the newest last; those beyond the bound leave the disk too."""
+        rows = self._db.execute(
+            "SELECT rowid, attachment, inode, mtime_ns, mode FROM facts ORDER BY rowid DESC LIMIT ?",
+            (_FACTS_KEPT,),
+        ).fetchall()
+        if len(rows) == _FACTS_KEPT:
+            self._db.execute("DELETE FROM facts WHERE rowid < ?", (rows[-1][0],))
+        for _, attachment, inode, mtime_ns, mode in reversed(rows):
+            self._facts[AttachmentId(attachment)] = Fact(inode, mtime_ns, mode)
 
     def __enter__(self) -> Self:
         return self
@@ -84,9 +99,16 @@ class Journal:
         return f"<Journal {self._path.name}: {len(self._changed_facts)} facts to write, {self.syncs} syncs>"
 
     def load(self) -> list[Operation]:
-        """All rows, oldest first. Blocks; meant for the start."""
-        rows = self._db.execute("SELECT id, body FROM operations ORDER BY id").fetchall()
-        return [replace(OPERATION.validate_json(body), id=row) for row, body in rows]
+        """All rows, oldest first. Blocks; meant for the start.
+
+        Raises:
+            ConfigError: The database is damaged, or a row cannot be read.
+        """
+        try:
+            rows = self._db.execute("SELECT id, body FROM operations ORDER BY id").fetchall()
+            return [replace(OPERATION.validate_json(body), id=row) for row, body in rows]
+        except (sqlite3.Error, ValidationError) as error:
+            raise ConfigError(f"the journal {self._path} cannot be read: {error}") from error
 
     async def record(
         self, operation: Operation, *, first: Callable[[], Operation] | None = None, durable: bool = True
@@ -106,21 +128,30 @@ class Journal:
         return await self._in_thread(work)
 
     async def step(self, operation: Operation) -> None:
-        """Record how far an operation has come, without waiting for the disk."""
-        await self._in_thread(lambda: self._write(operation, durable=False))
+        """Record how far an operation has come, without waiting for the disk. A row that is gone stays gone."""
+
+        def work() -> None:
+            with self._transaction(durable=False):
+                self._db.execute(_UPDATE, (_body(operation), operation.id))
+
+        await self._in_thread(work)
 
     async def remove(self, row: int, *, successors: Iterable[Operation] = ()) -> None:
         """An operation is settled: its row goes; rows that waited for it are rewritten with what it brought."""
-        facts = self._take_changed_facts()
+        facts, later = self._take_changed_facts(), list(successors)
 
         def work() -> None:
             with self._transaction(durable=False):
                 self._db.execute("DELETE FROM operations WHERE id=?", (row,))
-                for successor in successors:
+                for successor in later:
                     self._store(successor)
                 self._store_facts(facts)
 
-        await self._in_thread(work)
+        try:
+            await self._in_thread(work)
+        except AerofsError:
+            self._changed_facts.update(attachment for attachment, _ in facts)
+            raise
 
     def fact(self, attachment: AttachmentId) -> Fact | None:
         """What is remembered of an attachment."""
@@ -156,7 +187,7 @@ class Journal:
             return self._store(operation)
 
     def _store(self, operation: Operation) -> Operation:
-        body = OPERATION.dump_json(operation, exclude_defaults=True).decode()
+        body = _body(operation)
         if operation.id:
             self._db.execute("INSERT OR REPLACE INTO operations VALUES (?, ?)", (operation.id, body))
             return operation
@@ -194,7 +225,17 @@ class _Transaction:
         self._db.execute("BEGIN IMMEDIATE")
 
     def __exit__(self, kind: type[BaseException] | None, *_exc: object) -> None:
-        self._db.execute("COMMIT" if kind is None else "ROLLBACK")
+        try:
+            if kind is None:
+                self._db.execute("COMMIT")
+        finally:
+            # Also where the commit itself failed; SQLite ends some failed transactions by itself.
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+
+
+def _body(operation: Operation) -> str:
+    return OPERATION.dump_json(operation, exclude_defaults=True).decode()
 
 
 def _journal_error(error: sqlite3.Error) -> AerofsError:

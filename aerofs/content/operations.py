@@ -28,6 +28,7 @@ class Role(StrEnum):
     BASE = "base"  # the version that was opened
     OVER = "over"  # the file that a rename goes over
     SOURCE = "source"  # the file that was moved away
+    FIRST = "first"  # our own first copy, after ours had to stand beside a stranger's under another title
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +43,16 @@ class Retire:
 
 @dataclass(frozen=True, slots=True)
 class Secured:
-    """Bytes of a file that had to be deleted before its successor could be added: to be put back on a refusal."""
+    """Bytes of a file that had to be deleted before its successor could be added: to be put back on a refusal.
+
+    Attributes:
+        returning: An earlier try to put it back may have been carried out without our learning it.
+    """
 
     content: str
     attachment: AttachmentId
     title: str
+    returning: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +73,8 @@ class Operation:
         after: The row that must be settled first (an earlier save of the same file).
         maybe_sent: An earlier try may have been carried out without our learning it.
         added: What this operation brought up.
-        conflict: The title under which ours stands beside a stranger's newer version.
+        conflict: The title under which ours is to stand beside a stranger's newer version.
+        retired: Something that the new attachment stands for is gone for good: it may not be taken back.
         cancelled: The file was unlinked: bring nothing up, take back what was, retire the rest.
         superseded: A later save of the same file waits behind: nothing more is brought up.
         inode, mtime_ns, mode: Local facts that travel to the new attachment.
@@ -96,6 +103,7 @@ class Operation:
     added: Attachment | None = None
     secured: Secured | None = None
     conflict: str | None = None
+    retired: bool = False
     cancelled: bool = False
     superseded: bool = False
     tries: int = 0
@@ -113,6 +121,13 @@ class Operation:
         return self.copy_of[0] != self.place and self.source_title == self.title
 
     @property
+    def bygone(self) -> frozenset[AttachmentId]:
+        """Ids that are certainly not what this operation brings up."""
+        source = {self.copy_of[1]} if self.copy_of is not None else set()
+        secured = {self.secured.attachment} if self.secured is not None else set()
+        return self.known | source | secured | {old.attachment for old in self.retire}
+
+    @property
     def files(self) -> tuple[str, ...]:
         """Names of the local files that this row needs."""
         return tuple(name for name in (self.content, self.secured and self.secured.content) if name)
@@ -122,7 +137,9 @@ def inherit(row: Operation, prior: Operation) -> Operation:
     """The row that waited for `prior`, now that it is settled: what `prior` left standing is what this one retires."""
     known = row.known | prior.known
     if prior.added is None:
-        return replace(row, after=None, known=known, retire=prior.retire + row.retire)
+        # What it had made room by deleting is still to be put back, should this one be refused.
+        secured = row.secured or prior.secured
+        return replace(row, after=None, known=known, retire=prior.retire + row.retire, secured=secured)
     added = prior.added
     left = (Retire(prior.place, added.id, added.name, Role.BASE), *prior.retire)
     known |= {added.id}

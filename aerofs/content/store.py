@@ -6,13 +6,14 @@ that it has: a cache, wiped at mount). The directory is 0700 and belongs to one 
 
 import fcntl
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from aerofs.content.blobs import Blobs
 from aerofs.content.journal import Journal
-from aerofs.errors import ConfigError
+from aerofs.errors import ConfigError, LocalIOError
 
 
 class Store:
@@ -40,12 +41,13 @@ class Store:
             raise ConfigError(f"the state directory {directory} cannot be used: {error.strerror}") from error
         try:
             self._hold()
+            directory.chmod(0o700)
             self.drafts.mkdir(mode=0o700, exist_ok=True)
-            self.journal = Journal(directory / "journal.sqlite")
             self.blobs = Blobs(directory / "blobs")
-        except OSError as error:
+            self.journal = Journal(directory / "journal.sqlite")
+        except (OSError, LocalIOError) as error:
             os.close(self._lock)
-            raise ConfigError(f"the state directory {directory} cannot be used: {error.strerror}") from error
+            raise ConfigError(f"the state directory {directory} cannot be used: {error}") from error
         except BaseException:
             os.close(self._lock)
             raise
@@ -71,8 +73,7 @@ class Store:
 
     def close(self) -> None:
         """Write what is to be kept and let go of the directory."""
-        try:
-            self.journal.close()
-            self.blobs.close()
-        finally:
-            os.close(self._lock)
+        with ExitStack() as ends:
+            ends.callback(os.close, self._lock)
+            ends.callback(self.blobs.close)
+            ends.callback(self.journal.close)

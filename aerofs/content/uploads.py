@@ -21,7 +21,7 @@ from aerofs.content.journal import Journal
 from aerofs.content.operations import Operation, State, inherit
 from aerofs.content.puts import Put
 from aerofs.content.steps import Performer
-from aerofs.errors import AerofsError
+from aerofs.errors import AerofsError, NoSpaceError
 from aerofs.model import FieldRef
 
 log = logging.getLogger(__name__)
@@ -42,6 +42,7 @@ class Work(Put):
         settled: Set at the very end: done, taken back, or dropped.
         next_try: trio time of the next try; None while none is planned.
         takes_content: Asked at the end; True where the caller keeps the local file.
+        heirs: Those that waited for it, once it is settled.
     """
 
     def __init__(self, row: Operation, *, previous: "Work | None" = None) -> None:
@@ -57,6 +58,7 @@ class Work(Put):
         self.turn = trio.Event()
         self.next_try: float | None = None
         self.takes_content: Callable[[Work], bool] | None = None
+        self.heirs: list[Work] = []
 
     def __repr__(self) -> str:
         return f"<Work {self.row}{', running' if self.running else ''}>"
@@ -96,9 +98,6 @@ class Uploads:
         if not work.row.id:
             raise ValueError("record the row first")
         self._works[work.row.id] = work
-        if work.previous is not None and work.previous.row.superseded:
-            # It has nothing left to do but to find out whether an earlier try was carried out.
-            work.previous.wake.set()
         self._nursery.start_soon(self._drive, work, name=f"put {work.row.path}")
 
     async def wait(self, work: Work, seconds: float) -> None:
@@ -115,19 +114,44 @@ class Uploads:
     async def cancel(self, work: Work) -> None:
         """The file is to be gone: whatever the operation brought up, or may still bring up, is taken back."""
         work.row = replace(work.row, cancelled=True, state=State.QUEUED)
-        if not work.busy:
-            await self._journal.record(work.row)
+        work.wake.set()
+        # A step, not a record: the row of a work that is being settled right now must not rise again.
+        await self._journal.step(work.row)
+
+    async def restore(self, work: Work) -> None:
+        """Take back a `cancel` that the platform refused: the operation is what it was."""
+        work.row = replace(work.row, cancelled=False)
+        await self._journal.step(work.row)
+
+    def supersede(self, work: Work) -> None:
+        """A later operation of the same file is in the journal: this one brings nothing up any more.
+
+        It has nothing left to do but to find out whether an earlier try was carried out.
+        """
+        work.row = replace(work.row, superseded=True)
+        if work.row.state is State.HELD:
+            work.row = replace(work.row, state=State.QUEUED)
         work.wake.set()
 
     async def drop(self, work: Work) -> None:
-        """Forget an operation that rests, as if it had never been asked for; what it brought up stays."""
+        """Forget an operation that rests, as if it had never been asked for; what it brought up stays.
+
+        One that could not put back what it had deleted to make room is kept: it holds the only copy.
+        """
+        if work.row.secured is not None:
+            return
         work.dropped = True
         work.wake.set()
         await work.settled.wait()
 
     async def amend(self, work: Work, row: Operation) -> None:
-        """Give a work that is not running another row (a retargeted save)."""
-        work.row = await self._journal.record(replace(row, id=work.row.id))
+        """Give a work that is not busy another row (a retargeted save); one that was held is tried again."""
+        # The row first: its turn may come while the journal is written.
+        work.row = replace(row, id=work.row.id)
+        if row.state is State.HELD:
+            work.row = replace(work.row, state=State.QUEUED, error="", errno=0)
+            work.wake.set()
+        await self._journal.record(work.row)
 
     def retry(self, *, held: bool = False) -> None:
         """Try at once what waits for its next try (the platform is back), held ones only if asked."""
@@ -145,17 +169,29 @@ class Uploads:
     async def _drive(self, work: Work) -> None:
         try:
             await self._after_previous(work)
+            if work.row.state is State.HELD:
+                await self._rest(work, None)  # from an earlier mount: until the user decides
             while not work.dropped and not await self._try(work):
                 await self._rest(work, None if work.row.state is State.HELD else _pause(work.row.tries))
-            if work.dropped:
-                await self._journal.remove(work.row.id)
-                self._dispose_content(work)
+            if work.dropped and work.row.id in self._works:
+                await self._forget(work)
+        except (
+            Exception
+        ):  # the mount must not end by the mistake of one operation; its row stays for the next
+            log.exception("%s: unexpected", work.row)
         finally:
             # A cancelled drive is the end of the process: the row stays for the next mount.
             self._works.pop(work.row.id, None)
             work.settled.set()
             work.tried.set()
             self._changed()
+
+    async def _forget(self, work: Work) -> None:
+        try:
+            await self._journal.remove(work.row.id)
+        except AerofsError as error:
+            log.error("%s: could not be taken out of the journal: %s", work.row, error)
+        self._dispose_content(work)
 
     async def _after_previous(self, work: Work) -> None:
         previous = work.previous
@@ -165,7 +201,7 @@ class Uploads:
         if work.previous is previous:
             # It was settled between the recording of this row and its submission.
             work.row, work.previous = inherit(work.row, previous.row), None
-            await self._journal.step(work.row)
+            await self._noted(work)
 
     async def _try(self, work: Work) -> bool:
         """One try. True when the work is settled."""
@@ -183,28 +219,41 @@ class Uploads:
         return True
 
     async def _failed(self, work: Work, error: AerofsError) -> None:
-        state = State.QUEUED if error.temporary else State.HELD
+        # A full local disk gets room again, without the user's word on this very file.
+        temporary = error.temporary or isinstance(error, NoSpaceError)
+        state = State.QUEUED if temporary else State.HELD
         work.row = replace(
             work.row, state=state, tries=work.row.tries + 1, error=str(error), errno=error.errno
         )
         work.error = error
-        log.info("%s: %s; %s", work.row.path, error, "will be tried again" if error.temporary else "held")
-        try:
-            await self._journal.step(work.row)
-        except AerofsError as second:
-            log.error("%s: could not be noted in the journal: %s", work.row, second)
+        log.info("%s: %s; %s", work.row.path, error, "will be tried again" if temporary else "held")
+        await self._noted(work)
         work.tried.set()
-        for later in self:
-            if later.previous is work:
-                later.error = error
-                later.tried.set()
+        for later in self._followers(work):
+            later.error = error
+            later.tried.set()
         self._changed()
 
+    def _followers(self, work: Work) -> Iterator[Work]:
+        """Every operation that waits for this one, directly or not."""
+        for later in self:
+            if later.previous is work:
+                yield later
+                yield from self._followers(later)
+
+    async def _noted(self, work: Work) -> None:
+        try:
+            await self._journal.step(work.row)
+        except AerofsError as error:
+            log.error("%s: could not be noted in the journal: %s", work.row, error)
+
     async def _settle(self, work: Work) -> None:
-        successors = [later for later in self if later.previous is work]
-        for later in successors:
-            later.row, later.previous = inherit(later.row, work.row), None
-        await self._journal.remove(work.row.id, successors=[later.row for later in successors])
+        for later in self:
+            if later.previous is work:
+                later.row, later.previous = inherit(later.row, work.row), None
+                work.heirs.append(later)
+        await self._journal.remove(work.row.id, successors=[heir.row for heir in work.heirs])
+        self._works.pop(work.row.id, None)
         self._dispose_content(work)
 
     def _dispose_content(self, work: Work) -> None:
@@ -224,12 +273,14 @@ class Uploads:
     async def _rest(self, work: Work, seconds: float | None) -> None:
         """Wait until woken, or for `seconds`."""
         # A superseded or cancelled work has no reason to wait: somebody waits for it.
-        if not work.wake.is_set() and not work.dropped:
+        if not work.dropped:
             work.next_try = None if seconds is None else trio.current_time() + seconds
             with trio.move_on_after(inf if seconds is None else seconds):
                 await work.wake.wait()
-        work.wake = trio.Event()
-        work.row = replace(work.row, state=State.QUEUED)
+        work.wake, work.next_try = trio.Event(), None
+        if work.row.state is State.HELD and not work.dropped:
+            work.row = replace(work.row, state=State.QUEUED)
+            await self._noted(work)
 
     # -- turns ---------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,62 @@
+"""A full field: the old bytes are kept here before they are deleted to make room, and stand again after a refusal."""
+
+from dataclasses import replace
+
+from aerofs.content.actions import Actions
+from aerofs.content.operations import Operation, Secured
+from aerofs.content.puts import FileContent, Put
+from aerofs.content.recognition import Recognition
+from aerofs.model import Attachment
+
+
+class MakingRoom:
+    """Secures what has to go first, and puts it back."""
+
+    def __init__(self, actions: Actions, recognition: Recognition) -> None:
+        self._actions = actions
+        self._recognition = recognition
+
+    async def secure(self, put: Put, base: Attachment) -> Secured:
+        """Keep the bytes of `base`, and those of the put, here and in the journal."""
+        name = await self._actions.keep(put.row.place, base, "secured")
+        await self._actions.with_content(put)
+        secured = Secured(name, base.id, base.name)
+        await self._actions.settle_on(put, secured=secured)
+        return secured
+
+    async def put_back(self, put: Put, secured: Secured) -> None:
+        """What had made room stands again, under a new id, which the row knows from now on.
+
+        Raises:
+            AerofsError: Not now; to be done again.
+        """
+        row, path = put.row, self._actions.file(secured.content)
+        back = await self._find(row, secured) if secured.returning else None
+        if back is None:
+            await self._actions.step(put, secured=replace(secured, returning=True))
+            content = FileContent(path, path.stat().st_size)
+            back = await self._actions.save(row.place, secured.title, content, known=row.bygone)
+        back = back or await self._find(row, secured)
+        retire, known = put.row.retire, put.row.known
+        if back is not None:
+            self._actions.returned(row.place, back)
+            retire = tuple(
+                replace(old, attachment=back.id) if old.attachment == secured.attachment else old
+                for old in retire
+            )
+            known |= {back.id}
+        await self._actions.settle_on(put, secured=None, retire=retire, known=known)
+        path.unlink(missing_ok=True)
+
+    def forget(self, put: Put) -> None:
+        """The successor stands: the old bytes are needed no more."""
+        secured = put.row.secured
+        if secured is not None:
+            rest = tuple(old for old in put.row.retire if old.attachment != secured.attachment)
+            put.row = replace(put.row, secured=None, retire=rest)
+            self._actions.file(secured.content).unlink(missing_ok=True)
+
+    async def _find(self, row: Operation, secured: Secured) -> Attachment | None:
+        standing = await self._actions.standing(row.place)
+        path = self._actions.file(secured.content)
+        return await self._recognition.equal_to(path, secured.title, standing, known=row.bygone)

@@ -1,0 +1,101 @@
+"""Finding out, after an answer that was lost or told too little, which attachment is the one that we brought up.
+
+Pure judgement over a list of what stands in a field, and the comparison of bytes that it needs. Nothing is changed
+here, on the platform or in the journal: `steps.py` acts on the verdict.
+"""
+
+import unicodedata
+from collections.abc import Awaitable, Callable, Sequence
+from hashlib import sha256
+from pathlib import Path
+
+import trio
+
+from aerofs.content.draft import digest, local_error
+from aerofs.content.operations import Operation
+from aerofs.content.puts import Remote
+from aerofs.errors import RefusedError
+from aerofs.model import Attachment, AttachmentId, FieldRef
+
+Fetch = Callable[[FieldRef, Attachment], Awaitable[Path]]
+"""Brings a whole attachment to the local disk and returns its file."""
+
+
+class Recognition:
+    """Tells our attachments from strangers'."""
+
+    def __init__(self, remote: Remote, drafts: Path, fetch: Fetch) -> None:
+        self._remote = remote
+        self._drafts = drafts
+        self._fetch = fetch
+
+    async def ours(
+        self, row: Operation, standing: Sequence[Attachment], *, certain: bool
+    ) -> Attachment | None:
+        """What a put brought up, among what stands in its field now; None where nothing of it does.
+
+        Args:
+            row: The put.
+            standing: A fresh list, with URLs.
+            certain: The platform said that it did the work, only not what came of it.
+
+        Raises:
+            RefusedError: Several may be ours, and bytes cannot tell them apart.
+            AerofsError: Their bytes cannot be had now.
+        """
+        unknown = [entry for entry in standing if entry.id not in row.bygone]
+        named = [entry for entry in unknown if same_title(entry.name, row.title)]
+        if certain and not named and len(unknown) == 1:
+            named = unknown  # the platform chose another name
+        if (certain or row.resizes) and len(named) == 1:
+            return named[0]
+        if row.resizes and named:
+            raise RefusedError(f"{row.path}: {len(named)} new files of this name, and ours cannot be told")
+        sized = [entry for entry in named if entry.size is None or entry.size == row.size]
+        return await self._equal(await self._expected(row), sized, row.path) if sized else None
+
+    async def equal_to(
+        self, file: Path, title: str, standing: Sequence[Attachment], *, known: frozenset[AttachmentId]
+    ) -> Attachment | None:
+        """The unknown attachment of that title with the bytes of a local file."""
+        size = (await trio.Path(file).stat()).st_size
+        candidates = [
+            entry
+            for entry in standing
+            if entry.id not in known and same_title(entry.name, title) and entry.size in (None, size)
+        ]
+        return await self._equal(await _digest(file), candidates, title) if candidates else None
+
+    async def _expected(self, row: Operation) -> str:
+        if row.content is not None:
+            return row.sha256 or await _digest(self._drafts / row.content)
+        if row.copy_of is None:
+            raise RefusedError(f"{row.path}: the row has no bytes")
+        place, attachment = row.copy_of
+        return await _digest(await self._fetch(place, Attachment(attachment, row.source_title)))
+
+    async def _equal(self, expected: str, candidates: Sequence[Attachment], path: str) -> Attachment | None:
+        for entry in candidates:
+            if entry.url is None:
+                raise RefusedError(
+                    f"{path}: a new file of this name gives no address, so ours cannot be told"
+                )
+            found = sha256()
+            async with self._remote.download(entry.url) as download:
+                async for chunk in download.chunks():
+                    found.update(chunk)
+            if found.hexdigest() == expected:
+                return entry
+        return None
+
+
+def same_title(one: str, other: str) -> bool:
+    """Whether two titles are the same to people; platforms may compose accents in another way."""
+    return one == other or unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
+
+
+async def _digest(path: Path) -> str:
+    try:
+        return await trio.to_thread.run_sync(digest, path)
+    except OSError as error:
+        raise local_error(error, path.name) from error
