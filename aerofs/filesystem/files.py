@@ -200,7 +200,11 @@ class Files:
         if draft is not None:
             return draft.read(offset, length)
         reader = self._reading(handle)
-        return b"" if reader is None else await reader.read(offset, length)
+        try:
+            return b"" if reader is None else await reader.read(offset, length)
+        except StaleError:
+            self._tree.look_again(handle.node)
+            raise
 
     def _reading(self, handle: Handle) -> ReadHandle | None:
         node = handle.node

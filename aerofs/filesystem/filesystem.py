@@ -298,7 +298,7 @@ class Filesystem:
 
     def refresh(self) -> None:
         """Ask the platform anew for everything."""
-        self._tree.catalog.expire()
+        self._tree.refresh()
 
     def saves(self) -> list[dict[str, Any]]:
         """What is not on the platform yet, for `aerofs status`."""

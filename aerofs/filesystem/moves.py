@@ -114,6 +114,19 @@ class Moves:
         finally:
             handle.close()
 
+    async def keep_for_readers(self, node: FileNode) -> None:
+        """A file that is open goes from the platform: what its readers may still ask for must be here."""
+        if not node.handles or node.draft is not None or node.attachment is None:
+            return
+        handle = self._reader.open(node.stands or node.place, node.attachment)
+        try:
+            with trio.move_on_after(self._rename_wait):
+                await handle.fetch_all()
+        except AerofsError as error:
+            log.info("%s: goes while it is open, and its readers may miss it: %s", node.path, error)
+        finally:
+            handle.close()
+
     # -- unlink --------------------------------------------------------------------------------------------------
 
     async def unlink(self, parent: Directory, name: str) -> None:
@@ -133,6 +146,7 @@ class Moves:
                 if work is not None:
                     await self._withdraw(work)
             if node.pending is None:
+                await self.keep_for_readers(node)
                 await self._delete(node)
             self._forget_aside(node)
             life, node.life = node.life, Life.UNLINKED
@@ -353,6 +367,7 @@ class Moves:
             return await self._replace(target, chain=chain)
 
     async def _replace(self, target: FileNode, *, chain: bool) -> Claim:
+        await self.keep_for_readers(target)
         retire: tuple[Retire, ...] = target.retire
         work = target.pending or target.follows
         if work is not None and chain:

@@ -275,11 +275,12 @@ class Tree:
             self.overlay.hide(node.attachment.id)
 
     def move(self, node: FileNode, home: FieldNode, name: str) -> None:
-        """A placed file stands under another name."""
+        """A file stands under another name; where it is not placed, the catalog is who says so."""
         if self.overlay.placed(node.place, node.name) is node:
             self.overlay.displace(node.place, node.name)
         node.home, node.name = home, name
-        self.overlay.place(home.place, name, node)
+        if node in self._placed:
+            self.overlay.place(home.place, name, node)
 
     def became(self, node: FileNode) -> None:
         """A file is another attachment now: the one that our save brought up. What it was stays hidden."""
@@ -329,6 +330,23 @@ class Tree:
         node.life = Life.UNLINKED
         self.plain(node)
         self._kernel.forget_entry(self.number(node.home), node.name)
+
+    def look_again(self, node: FileNode) -> None:
+        """The version that the kernel knows under the name is gone: it shall ask for the name anew."""
+        parent = self.number(node.home)
+        self._kernel.forget_entry(parent, node.name)
+        self.inodes.release(parent)
+
+    def refresh(self) -> None:
+        """Ask the platform anew for everything, and let the kernel ask anew for every file.
+
+        Directories are left to their time: whoever works in one would lose the way to it.
+        """
+        self.catalog.expire()
+        for inode in list(self.inodes):
+            node = self.inodes.node(inode)
+            if isinstance(node, FileNode) and node.life is not Life.UNLINKED:
+                self.look_again(node)
 
     def placed(self) -> list[FileNode]:
         """All placed files."""

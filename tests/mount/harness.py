@@ -38,6 +38,7 @@ END_BOUND = 15.0
 TEST_BOUND = 60.0
 _WARNING = re.compile(r"^\S+ \S+ (WARNING|ERROR|CRITICAL)\b")
 _MEGABYTE = 1024 * 1024
+_POOL = {"order": 80, "invoice": 20}
 
 T = TypeVar("T")
 Mounting: TypeAlias = Callable[..., "Drive"]
@@ -53,10 +54,10 @@ class LocalPlatform:
 
     def __init__(self, *, data: Path | None = None) -> None:
         self._config = SandboxConfig(data_dir=data)
-        self._documents = 0
         self.sandbox: Sandbox
         self.start()
         self.call(_add_definitions, self.sandbox)
+        self._fresh = {name: self._documents(name, count) for name, count in _POOL.items()}
 
     def start(self) -> None:
         """Serve; a second time at the addresses of the first."""
@@ -147,13 +148,30 @@ class LocalPlatform:
 
     # -- data ----------------------------------------------------------------------------------------------------
 
-    def document(self, definition: str = "order", **details: Any) -> str:
-        """Add a document. Returns its external id, which is its name in the drive."""
-        self._documents += 1
-        name = details.pop("external_id", f"{definition}-{self._documents:04d}")
-        details.setdefault("lines", {"rows": [{"_id": "r1"}]} if definition == "order" else None)
-        self.call(lambda: self.sandbox.platform.add_document(definition, external_id=name, **details))
-        return str(name)
+    def document(self, definition: str = "order") -> str:
+        """A document that no test had yet, by its external id: its name in the drive.
+
+        They are there from the beginning, because a listing that is fresh would not show a new one.
+        """
+        return next(self._fresh[definition])
+
+    def _documents(self, definition: str, count: int) -> Iterator[str]:
+        data = self.sandbox.platform
+        lines = {"rows": [{"_id": "r1"}]} if definition == "order" else None
+        found = [f"{definition}-{number:04d}" for number in range(count)]
+
+        def add() -> None:
+            with data.transaction():
+                for name in found:
+                    data.add_document(definition, external_id=name, lines=lines)
+
+        self.call(add)
+        return iter(found)
+
+    def new_document(self, definition: str, name: str) -> str:
+        """Add a document now, as somebody else would. Returns its external id."""
+        self.call(lambda: self.sandbox.platform.add_document(definition, external_id=name))
+        return name
 
     def put(self, definition: str, document: str, field: str, name: str, data: bytes) -> str:
         """Add a file, as somebody else would. Returns its id."""
@@ -478,7 +496,8 @@ class Paper:
         return self.drive.platform.ids(self.definition, self.name, field)
 
     def warm(self) -> "Paper":
-        """Let the drive know the document, then count anew."""
+        """Let the drive know the document as it is now, then count anew."""
+        self.drive.ask("refresh")
         for field in self.path.iterdir():
             names(field)
         self.drive.platform.reset()
