@@ -136,6 +136,18 @@ class Server:
         """Whether such a request is being served."""
         return bool(self.stats()["underWay"].get(kind))
 
+    def standing(self, definition: str) -> int:
+        """How many files the documents of a definition hold, as the API tells it."""
+        headers = {
+            "Authorization": f"Bearer {self.token}",
+            "environment-id": self.environment,
+            "Accept": "application/json",
+        }
+        url = f"{self.url}/api/v2/document-definitions/{definition}/documents"
+        answer = httpx.get(url, headers=headers, trust_env=False, timeout=BOUND).raise_for_status()
+        fields = [value for document in answer.json()["documents"] for value in document.values()]
+        return sum(len(value) for value in fields if isinstance(value, list))
+
     def stored(self) -> list[Stored]:
         """All files of the platform. The server must have ended."""
         assert self._process is None or self._process.poll() is not None
