@@ -495,11 +495,12 @@ class Paper:
         """The ids of what a field holds on the platform."""
         return self.drive.platform.ids(self.definition, self.name, field)
 
-    def warm(self) -> "Paper":
-        """Let the drive know the document as it is now, then count anew."""
+    def warm(self, *others: "Paper") -> "Paper":
+        """Let the drive know the documents as they are now, then count anew."""
         self.drive.ask("refresh")
-        for field in self.path.iterdir():
-            names(field)
+        for paper in (self, *others):
+            for field in paper.path.iterdir():
+                names(field)
         self.drive.platform.reset()
         return self
 

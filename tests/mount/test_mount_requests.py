@@ -86,8 +86,8 @@ def test_copying_over_a_file_costs_a_save_and_a_delete(paper: Paper, file: Path,
 @pytest.mark.parametrize("size", [0, 5, 4 * 1024 * 1024])
 def test_moving_to_another_document_costs_two_requests_and_no_content(paper: Paper, size: int) -> None:
     paper.put("moved", bytes(size))
-    other = Paper(paper.drive, paper.drive.platform.document()).warm()
-    paper.warm().drive.shell("mv moved $1/", other.scan, cwd=paper.scan)
+    other = Paper(paper.drive, paper.drive.platform.document())
+    paper.warm(other).drive.shell("mv moved $1/", other.scan, cwd=paper.scan)
     assert paper.drive.requests == {"copy": 1, "delete": 1}
     sent, received = paper.drive.platform.content_bytes
     assert received == 0
@@ -99,7 +99,8 @@ def test_moving_to_another_document_costs_two_requests_and_no_content(paper: Pap
 def test_moving_costs_one_list_more_where_the_platform_does_not_name_the_copy(
     paper: Paper, file: Path
 ) -> None:
-    other = Paper(paper.drive, paper.drive.platform.document()).warm()
+    other = Paper(paper.drive, paper.drive.platform.document())
+    paper.warm(other)
     paper.drive.platform.variants("silent-copy")
     paper.drive.shell("mv report.pdf $1/", other.scan, cwd=file.parent)
     assert paper.drive.requests == {"copy": 1, "list": 1, "delete": 1}
@@ -125,6 +126,8 @@ def test_names_that_programs_probe_for_cost_nothing(paper: Paper) -> None:
         ".DS_Store",
     )
     drive = paper.drive
+    (drive.path / "invoice").stat()
+    drive.platform.reset()
     for place in (drive.path, drive.path / "order", drive.path / "invoice", paper.path, paper.scan):
         for probe in probes:
             assert not os.path.lexists(place / probe)
