@@ -96,6 +96,10 @@ class Actions:
         self._journal.remember(attachment.id, Fact(row.inode, row.mtime_ns, row.mode))
         self._ledger.added(place, attachment)
 
+    def named(self, place: FieldRef, attachment: Attachment, name: str) -> None:
+        """An attachment has this file name from now on, whoever had it before."""
+        self._ledger.added(place, attachment, name=name)
+
     def returned(self, place: FieldRef, attachment: Attachment) -> None:
         """An attachment stands after all, of which the catalog was told that it was replaced."""
         self._ledger.added(place, attachment)

@@ -95,7 +95,10 @@ class Retiring:
             return
         standing = await self._actions.standing(put.row.place)
         ours = _known_siblings(put.row, old) | {old.attachment, first.id}
-        if not any(same_title(entry.name, put.row.title) and entry.id not in ours for entry in standing):
+        theirs = [
+            entry for entry in standing if same_title(entry.name, put.row.title) and entry.id not in ours
+        ]
+        if not theirs:
             return
         title, beside = put.row.conflict, None
         if title is None:
@@ -114,6 +117,7 @@ class Retiring:
         rest = tuple(other for other in put.row.retire if other != old)
         rest = (*rest, Retire(put.row.place, first.id, first.name, Role.FIRST))
         self._actions.appeared(put, put.row.place, beside)
+        self._actions.named(put.row.place, theirs[0], put.row.file_name)
         put.row = replace(put.row, added=replace(beside, url=None), title=title, retire=rest, retired=True)
         put.announce(beside)
         await self._actions.step(put)

@@ -22,7 +22,7 @@ from aerofs.content.operations import Operation, State, inherit
 from aerofs.content.puts import Put
 from aerofs.content.steps import Performer
 from aerofs.errors import AerofsError, NoSpaceError
-from aerofs.model import FieldRef
+from aerofs.model import AttachmentId, FieldRef
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,7 @@ class Work(Put):
         next_try: trio time of the next try; None while none is planned.
         takes_content: Asked at the end; True where the caller keeps the local file.
         heirs: Those that waited for it, once it is settled.
+        hidden: Attachments that are hidden on its behalf until then.
     """
 
     def __init__(self, row: Operation, *, previous: "Work | None" = None) -> None:
@@ -59,6 +60,7 @@ class Work(Put):
         self.next_try: float | None = None
         self.takes_content: Callable[[Work], bool] | None = None
         self.heirs: list[Work] = []
+        self.hidden: list[AttachmentId] = []
 
     def __repr__(self) -> str:
         return f"<Work {self.row}{', running' if self.running else ''}>"

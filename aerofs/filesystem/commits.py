@@ -92,9 +92,7 @@ class Commits:
                 await self.journal(node, durable=False)
             return
         if node.changed and node.draft.refusal is None:
-            await self.commit(node, wait=None)
-        elif node.draft.refusal is not None and node.work is None:
-            self._abandon_refused(node)
+            await self._commit_alone(node)
         else:
             self.let_go(node)
 
@@ -116,10 +114,15 @@ class Commits:
             await trio.sleep_until(node.quiet_at)
         self._deferred.discard(node)
         if node.changed and node.life is Life.REAL and node.draft is not None and node.draft.refusal is None:
-            try:
-                await self.commit(node, wait=None)
-            except AerofsError as error:
-                log.error("%s: could not be recorded: %s", node.path, error)
+            await self._commit_alone(node)
+
+    async def _commit_alone(self, node: FileNode) -> None:
+        """Commit where nobody waits for an answer. The bytes are in no journal yet: it is tried until they are."""
+        try:
+            await self.commit(node, wait=None)
+        except AerofsError as error:
+            log.error("%s: could not be recorded, will be tried again: %s", node.path, error)
+            self.defer(node, REWRITTEN_QUIET)
 
     def lock(self, node: FileNode) -> trio.Lock:
         """Whoever holds it sees no save of this file being recorded: its name and its life may change."""
@@ -151,8 +154,6 @@ class Commits:
         changes, path = draft.changes, draft.freeze()
         own = node.pending
         previous = own or node.follows
-        if previous is not None:
-            previous.row = replace(previous.row, superseded=True)
         row = replace(
             self.row(node, draft, inherits=own is not None),
             content=path.name,
@@ -168,6 +169,9 @@ class Commits:
         work = Work(row, previous=previous)
         self.follow(node, work, frozen=path)
         self._uploads.submit(work)
+        if previous is not None:
+            # Not before this one is in the journal: until then the earlier one holds all that close() accepted.
+            self._uploads.supersede(previous)
         return work
 
     def row(self, node: FileNode, draft: Draft, *, inherits: bool = False) -> Operation:
@@ -195,38 +199,47 @@ class Commits:
 
     async def journal(self, node: FileNode, *, durable: bool = True) -> None:
         """Give a draft a row without uploading it (fsync; a name that stays here)."""
-        draft = node.draft
-        if draft is None:
-            return
-        changes = draft.changes
-        row = replace(self.row(node, draft), content=draft.path.name, state=State.LOCAL, id=node.journalled)
-        first = (lambda: _synced_only(row, draft)) if durable else None
         async with self.lock(node):
-            if node.life is Life.UNLINKED or node.draft is not draft:
+            draft, own = node.draft, node.pending
+            if draft is None or node.life is Life.UNLINKED or not (node.changed or node.life is Life.LOCAL):
                 return
+            changes = draft.changes
+            row = replace(
+                self.row(node, draft, inherits=own is not None),
+                content=draft.path.name,
+                state=State.LOCAL,
+                id=node.journalled,
+                after=own.row.id if own is not None else None,
+            )
+            first = (lambda: _synced_only(row, draft)) if durable else None
             node.journalled = (await self._journal.record(row, first=first, durable=durable)).id
-        if node.life is Life.LOCAL:
-            node.committed = changes
+            if node.life is Life.LOCAL:
+                node.committed = changes
 
     def follow(self, node: FileNode, work: Work, *, frozen: Path | None = None) -> None:
         """Let the file learn how its operation goes."""
         node.work = work
-        hidden, node.hidden = list(node.hidden), ()
+        work.hidden, node.hidden = [*node.hidden], ()
         before = node.attachment, node.stands
 
         def announced(added: Attachment) -> None:
-            if node.attachment is not None:
-                hidden.append(node.attachment.id)
+            if node.attachment is not None and self._tree.is_placed(node):
+                work.hidden.append(node.attachment.id)
             size = added.size if added.size is not None else work.row.size
             node.attachment, node.stands = replace(added, size=size), work.row.place
             self._tree.became(node)
+            self.remember(node)  # times that were set since the row was written
 
         def retracted() -> None:
+            if self._tree.is_placed(node) and node.attachment is not None:
+                self._tree.overlay.unhide(node.attachment.id)
+                if before[0] is not None:
+                    work.hidden.remove(before[0].id)
             node.attachment, node.stands = before
 
         def settled(done: Work) -> bool:
             kept = self._settled(node, done, frozen)
-            for attachment in hidden:
+            for attachment in done.hidden:
                 self._tree.overlay.unhide(attachment)
             return kept
 
@@ -238,35 +251,41 @@ class Commits:
             node.work = None
         draft = node.draft
         kept = frozen is not None and draft is not None and draft.release_frozen(frozen)
-        if not kept:
-            if node.work is None and node.draft is None:
-                self._tree.plain(node)
-            return False
-        if work.row.added is None:
-            # Withdrawn or dropped: whoever still has the file open, or under another name, goes on with the draft.
-            if node.life is not Life.UNLINKED or node.handles:
-                return True
-            self.discard_draft(node)
-            return False
-        if node.writers == 0 and not node.changed:
-            assert draft is not None  # noqa: S101  kept says so
-            draft.close()
-            node.draft = None
+        if node.life is Life.UNLINKED:
+            if not node.handles:
+                self.discard_draft(node)
             self._tree.plain(node)
-            if work.row.resizes and node.attachment is not None:
-                self._kernel.forget_pages(node.inode)
-            return False
-        return True
+        elif node.work is None and draft is None:
+            self._tree.plain(node)
+        elif work.row.added is not None or not kept:
+            self.let_go(node)
+        # (Else withdrawn or dropped: who has it open, or under another name, goes on with the draft.)
+        if node.journalled and node.life is Life.REAL:
+            # The row of an fsync since then names what this operation was to replace.
+            self._nursery.start_soon(self._journal_anew, node)
+        return kept
+
+    async def _journal_anew(self, node: FileNode) -> None:
+        try:
+            if node.journalled:
+                await self.journal(node, durable=False)
+        except AerofsError as error:
+            log.error("%s: could not be noted in the journal: %s", node.path, error)
 
     def let_go(self, node: FileNode) -> None:
         """The last writer is gone and the platform has it all: the draft's file becomes the blob."""
         draft = node.draft
-        if draft is None or node.changed or node.work is not None or node.life is not Life.REAL:
+        if draft is None or node.writers or node.work is not None or node.life is not Life.REAL:
+            return
+        if node.changed:
+            if draft.refusal is not None:
+                self._abandon_refused(node)
             return
         node.draft = None
         draft.close()
-        attachment = node.attachment
-        if attachment is not None and attachment.size in (None, draft.size):
+        attachment, field = node.attachment, self._tree.field(node.place)
+        resized = field is not None and field.resizes_images
+        if attachment is not None and not resized and attachment.size in (None, draft.size):
             self._blobs.adopt(attachment.id, draft.path, draft.size)
         else:
             draft.path.unlink(missing_ok=True)
@@ -286,6 +305,11 @@ class Commits:
         )
         self.discard_draft(node)
         self._kernel.forget_pages(node.inode)
+        for attachment in node.hidden:
+            self._tree.overlay.unhide(attachment)
+        node.hidden, node.retire, node.follows = (), (), None
+        if node.journalled:
+            self._nursery.start_soon(self._forget_row_alone, node)
         if node.attachment is None:
             self._tree.drop(node)
         else:
@@ -302,12 +326,21 @@ class Commits:
             row, node.journalled = node.journalled, 0
             await self._journal.remove(row)
 
+    async def _forget_row_alone(self, node: FileNode) -> None:
+        try:
+            await self.forget_row(node)
+        except AerofsError as error:
+            log.error("%s: could not be taken out of the journal: %s", node.path, error)
+
     async def settle_all(self) -> None:
-        """Commit at once what waits for quiet (before an unmount)."""
+        """Commit at once what waits for quiet (before an unmount).
+
+        Raises:
+            AerofsError: Some could not be recorded.
+        """
         for node in list(self._deferred):
-            node.quiet_at = 0.0
-        for node in list(self._deferred):
-            if node.changed and node.life is Life.REAL:
+            draft = node.draft
+            if node.changed and node.life is Life.REAL and draft is not None and draft.refusal is None:
                 await self.commit(node, wait=None)
 
 

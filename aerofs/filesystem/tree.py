@@ -348,6 +348,15 @@ class Tree:
             if isinstance(node, FileNode) and node.life is not Life.UNLINKED:
                 self.look_again(node)
 
+    def is_placed(self, node: FileNode) -> bool:
+        """Whether the file has something local about it."""
+        return node in self._placed
+
+    def unname(self, node: FileNode) -> None:
+        """The file has no name any more, but its operation goes on: what it is and replaces stays hidden until then."""
+        if self.overlay.placed(node.place, node.name) is node:
+            self.overlay.displace(node.place, node.name)
+
     def placed(self) -> list[FileNode]:
         """All placed files."""
         return list(self._placed)

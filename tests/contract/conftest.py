@@ -1,0 +1,309 @@
+"""A composed filesystem without a kernel: real store, client and sandbox, and a network that can be cut."""
+
+import os
+import shutil
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+import trio
+from trio.testing import MockClock
+
+# The tests import this module as tests.contract.conftest, which needs the root of the project on the path.
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from aerofs.content.store import Store
+from aerofs.errors import NotFoundError
+from aerofs.filesystem import Filesystem
+from aerofs.filesystem.attributes import Attributes
+from aerofs.filesystem.nodes import FileNode
+from aerofs.mount import compose
+from aerofs.namespace.inodes import ROOT
+from aerofs.platform import Platform
+from aerofs.sandbox import FieldSpec, Sandbox, SandboxConfig, serving
+from aerofs.settings import Settings
+
+RATE = 10.0
+"""How much faster than the clock on the wall the tests' clock goes."""
+WRITE_NEW = os.O_WRONLY | os.O_CREAT
+DEFINITION = "invoice"
+FIELDS = (
+    FieldSpec("scan"),
+    FieldSpec("copies"),
+    FieldSpec("single", maximum_attachments=1),
+    FieldSpec("few", maximum_attachments=2),
+    FieldSpec("contract", required=True),
+    FieldSpec("small", maximum_megabytes=0.01),
+    FieldSpec("picture", maximum_image_width=20),
+)
+
+
+class Network(httpx.AsyncBaseTransport):
+    """The way to the platform: away on request, and cut for good at one request."""
+
+    def __init__(self) -> None:
+        self._wire = httpx.AsyncHTTPTransport()
+        self.away = False
+        self.reached = trio.Event()
+        self._left: int | None = None
+        self._answered = False
+        self._crashed: Callable[[], None] | None = None
+
+    def cut(self, after: int, *, answered: bool, crashed: Callable[[], None]) -> None:
+        """At the request after so many: call `crashed` and let nothing pass any more."""
+        self._left, self._answered, self._crashed = after, answered, crashed
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self.away:
+            raise httpx.ConnectError("away")
+        struck = self._left == 0
+        if self._left is not None:
+            self._left -= 1
+        if self._left is not None and (struck or self._left < 0):
+            if struck and self._answered:
+                await (await self._wire.handle_async_request(request)).aread()
+            if struck and self._crashed is not None:
+                self._crashed()
+                self.reached.set()
+            await trio.sleep_forever()
+        return await self._wire.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        with trio.CancelScope(shield=True):
+            await self._wire.aclose()
+
+
+@dataclass
+class Caches:
+    """What the kernel would have been told."""
+
+    entries: list[tuple[int, str]] = field(default_factory=list)
+    pages: list[int] = field(default_factory=list)
+
+    def forget_entry(self, parent: int, name: str) -> None:
+        self.entries.append((parent, name))
+
+    def forget_pages(self, inode: int) -> None:
+        self.pages.append(inode)
+
+    def forget_attributes(self, inode: int) -> None:
+        del inode
+
+
+class Drive:
+    """One mount of the office, as programs use it."""
+
+    def __init__(self, office: "Office", filesystem: Filesystem, store: Store, network: Network) -> None:
+        self.office = office
+        self.filesystem = filesystem
+        self.store = store
+        self.network = network
+        self.caches = Caches()
+        self._seen: list[int] = []
+
+    async def find(self, path: str) -> Attributes:
+        """lookup(2), part by part; the kernel remembers what it saw."""
+        found = self.filesystem.attributes(ROOT)
+        for name in path.split("/"):
+            found = await self.filesystem.lookup(found.inode, name)
+            self.filesystem.remember(found.inode)
+            self._seen.append(found.inode)
+        return found
+
+    async def node(self, path: str) -> FileNode:
+        node = self.filesystem._tree.node((await self.find(path)).inode)
+        assert isinstance(node, FileNode)
+        return node
+
+    async def open(self, path: str, flags: int) -> int:
+        """open(2), with O_CREAT and O_TRUNC as the kernel passes them."""
+        parent, _, name = path.rpartition("/")
+        if flags & os.O_CREAT:
+            inode = (await self.find(parent)).inode
+            attributes, handle = await self.filesystem.create(inode, name, flags, 0o644)
+            self.filesystem.remember(attributes.inode)
+            self._seen.append(attributes.inode)
+            return handle
+        return await self.filesystem.open((await self.find(path)).inode, flags)
+
+    async def close(self, handle: int) -> None:
+        """close(2) of the only descriptor."""
+        try:
+            await self.filesystem.flush(handle)
+        finally:
+            await self.filesystem.release(handle)
+
+    async def write(self, path: str, data: bytes) -> None:
+        """`cp` from elsewhere: create or truncate, write, close."""
+        try:
+            await self.find(path)
+            handle = await self.open(path, os.O_WRONLY | os.O_TRUNC)
+        except NotFoundError:
+            handle = await self.open(path, WRITE_NEW)
+        try:
+            await self.filesystem.write(handle, 0, data)
+        finally:
+            await self.close(handle)
+
+    async def read(self, path: str) -> bytes:
+        handle = await self.open(path, os.O_RDONLY)
+        try:
+            return await self.filesystem.read(handle, 0, 1 << 20)
+        finally:
+            await self.close(handle)
+
+    async def rename(self, old: str, new: str, flags: int = 0) -> None:
+        """rename(2); the kernel looks both names up before."""
+        places = []
+        for path in (old, new):
+            parent, _, name = path.rpartition("/")
+            with suppress(NotFoundError):
+                await self.find(path)
+            places.append(((await self.find(parent)).inode, name))
+        await self.filesystem.rename(places[0], places[1], flags)
+
+    async def remove(self, path: str) -> None:
+        parent, _, name = path.rpartition("/")
+        await self.find(path)
+        await self.filesystem.unlink((await self.find(parent)).inode, name)
+
+    async def names(self, path: str) -> list[str]:
+        number = self.filesystem.open_directory((await self.find(path)).inode)
+        listed = [entry.name async for _, entry in self.filesystem.read_directory(number, 0)]
+        self.filesystem.close_directory(number)
+        return sorted(listed)
+
+    def states(self) -> dict[str, str]:
+        """The saves that `aerofs status` would show."""
+        return {save["path"].rpartition("/")[2]: save["state"] for save in self.filesystem.saves()}
+
+    async def drained(self) -> None:
+        with trio.fail_after(60 * RATE):
+            await self.filesystem.drain()
+
+    async def back(self) -> None:
+        """The platform is back; what waits is tried at once."""
+        self.network.away = False
+        await self.drained()
+
+    def assert_nothing_left(self) -> None:
+        """Everything is on the platform and everything that was held for it was let go."""
+        tree = self.filesystem._tree
+        for inode in self._seen:
+            self.filesystem.forget(inode, 1)
+        assert self.filesystem.saves() == []
+        assert tree.overlay.statistics() == {"hidden": 0, "placed": 0}
+        assert tree.placed() == []
+        pinned = [tree.inodes.node(inode) for inode in tree.inodes if inode in self._pinned()]
+        assert pinned == []
+        assert self.store.journal.load() == []
+        assert list(self.store.drafts.iterdir()) == []
+        drafts = [fd for fd in _open_files() if fd.endswith(".draft") and str(self.store.directory) in fd]
+        assert drafts == []
+
+    def _pinned(self) -> set[int]:
+        entries = self.filesystem._tree.inodes._entries
+        return {inode for inode, entry in entries.items() if entry.pins and inode != ROOT}
+
+
+def _open_files() -> list[str]:
+    files = []
+    for link in Path("/proc/self/fd").iterdir():
+        try:
+            files.append(str(link.readlink()))
+        except FileNotFoundError:
+            continue
+    return files
+
+
+class Office:
+    """A sandbox with two documents, and the disk of one machine."""
+
+    def __init__(self, sandbox: Sandbox, disk: Path, clock: MockClock) -> None:
+        self.sandbox = sandbox
+        self.disk = disk
+        self.clock = clock
+        platform = sandbox.platform
+        platform.add_definition(DEFINITION, fields=FIELDS)
+        self.documents = {name: platform.add_document(DEFINITION, external_id=name) for name in ("1", "2")}
+
+    @asynccontextmanager
+    async def mounted(self, state: str = "state", **given: object) -> AsyncIterator[Drive]:
+        """A drive, with what the journal holds taken up; left as by the death of its process."""
+        values = {
+            "url": self.sandbox.url,
+            "environment": self.sandbox.environment,
+            "token": self.sandbox.token,
+            "mountpoint": Path("/nowhere/mnt"),
+            "metadata_deadline": 30 * RATE,
+            "stall_deadline": 30 * RATE,
+            "document_ttl": 3600.0,
+            **given,
+        }
+        settings = Settings.model_validate(values)
+        network = Network()
+        with Store(self.disk / state) as store:
+            async with Platform(settings, transport=network) as platform, trio.open_nursery() as nursery:
+                caches = Caches()
+                filesystem, catalog = compose(settings, store, platform, caches, nursery)
+                drive = Drive(self, filesystem, store, network)
+                drive.caches = caches
+                await catalog.definitions()
+                await filesystem.recover()
+                yield drive
+                await catalog.aclose()
+                nursery.cancel_scope.cancel()
+
+    def add(self, path: str, data: bytes) -> str:
+        """Somebody else adds a file."""
+        document, value_path, name = path.split("/")[1:]
+        return self.sandbox.platform.add_attachment(
+            DEFINITION, self.documents[document], value_path, name, data
+        )
+
+    def stored(self, *fields: str) -> list[tuple[str, bytes]]:
+        """What the platform holds of the fields (`1/scan`, …), in the order of names; without any: of all."""
+        found = []
+        for place in fields or [f"{document}/{spec.name}" for document in self.documents for spec in FIELDS]:
+            document, value_path = place.split("/")
+            files = self.sandbox.platform.attachments(DEFINITION, self.documents[document], value_path)
+            found += [(f"{place}/{each.name}", each.data) for each in files]
+        return sorted(found)
+
+    @property
+    def requests(self) -> Mapping[str, int]:
+        """Requests since the last look, by kind; documents that were read to find names are not counted."""
+        counts = {
+            kind: count
+            for kind, count in self.sandbox.requests.items()
+            if kind not in ("definitions", "documents", "document", "other") and count
+        }
+        self.sandbox.reset_counts()
+        return counts
+
+    def copy_disk(self, state: str, other: str) -> None:
+        """What the disk held at this very moment."""
+        shutil.copytree(self.disk / state, self.disk / other, ignore=shutil.ignore_patterns("blobs", "lock"))
+
+
+@pytest.fixture
+def clock() -> MockClock:
+    """A clock that may be moved on, and goes faster than the one on the wall."""
+    return MockClock(rate=RATE)
+
+
+@pytest.fixture
+async def office(tmp_path: Path, clock: MockClock) -> AsyncIterator[Office]:
+    async with serving(SandboxConfig()) as sandbox:
+        yield Office(sandbox, tmp_path, clock)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for a condition that nobody announces."""
+    with trio.fail_after(20 * RATE):
+        while not condition():  # noqa: ASYNC110 -- that is what it is for
+            await trio.sleep(0.05)
