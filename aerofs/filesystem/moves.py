@@ -36,7 +36,7 @@ from aerofs.filesystem.kernel import Kernel
 from aerofs.filesystem.nodes import Directory, FieldNode, FileNode, Life
 from aerofs.filesystem.tree import Tree
 from aerofs.namespace.familiar import is_local, is_trash
-from aerofs.namespace.names import check_new
+from aerofs.namespace.names import check_new, encode
 
 if TYPE_CHECKING:
     from aerofs.model import FieldRef
@@ -204,12 +204,20 @@ class Moves:
             raise ExistsError(f"{target.path} exists")
         if self._read_only:
             raise ReadOnlyError(f"{node.path}: the mount is read-only")
-        title = target.title if target is not None and target.life is Life.REAL else check_new(new_name)
+        title = self._title(node, new_name, target)
         if is_local(new_name):
             await self._to_local(node, new_parent, new_name, target)
             return
         self._check_room(node, new_parent, new_name, target)
         await self._to_real(node, new_parent, new_name, title, target)
+
+    def _title(self, node: FileNode, name: str, target: FileNode | None) -> str:
+        """What the platform is to call a file that gets this name."""
+        if target is not None and target.life is Life.REAL:
+            return target.title
+        if encode(node.title) == name:
+            return node.title  # also one that nobody could type: a copy on the platform keeps it
+        return check_new(name)
 
     async def _target(self, parent: Directory, name: str) -> FileNode | None:
         try:

@@ -573,6 +573,16 @@ class Background:
         return outcome
 
 
+@contextmanager
+def may_fail_with(*numbers: int) -> Iterator[None]:
+    """The block may end early with one of these error numbers."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in numbers:
+            raise
+
+
 def megabytes(count: int, seed: int = 0) -> bytes:
     """Bytes in which every place can be told from every other."""
     words = (f"{seed}:{number:012d}\n".encode() for number in range(count * _MEGABYTE // 15 + 1))

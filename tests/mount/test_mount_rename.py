@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.harness import Background, Paper, eventually, fails_with, megabytes, names, opened
+from tests.mount.harness import Background, Paper, fails_with, megabytes, names, opened
 
 
 @pytest.fixture
@@ -193,7 +193,8 @@ def test_saving_by_a_temporary_file_is_one_upload_and_one_delete(paper: Paper, f
     assert names(paper.scan) == ["file"]
 
 
-def test_saving_with_a_backup_is_one_upload_and_one_delete(paper: Paper, file: Path) -> None:
+@pytest.mark.usefixtures("file")
+def test_saving_with_a_backup_is_one_upload_and_one_delete(paper: Paper) -> None:
     paper.drive.shell("mv file file~; printf new > file; sync file", cwd=paper.scan)
     paper.drive.settled()
     assert paper.held() == [("file", b"new")]
