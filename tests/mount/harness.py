@@ -239,6 +239,7 @@ class Drive:
         *,
         user: int | None = None,
         python: str = sys.executable,
+        environ: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.platform = platform
         self.directory = Path(tempfile.mkdtemp(dir="/var/tmp", prefix="aerofs-test-"))
@@ -247,6 +248,7 @@ class Drive:
         self.expected: list[str] = []
         self._user = user
         self._python = python
+        self._environ = environ
         self._settings = {
             "url": platform.sandbox.url,
             "environment": platform.sandbox.environment,
@@ -284,7 +286,7 @@ class Drive:
         """The environment of the process, and of every `aerofs` command that is about this drive."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("AEROFS_")}
         own = {f"AEROFS_{name.upper()}": str(value) for name, value in self._settings.items()}
-        return {**kept, "HOME": str(self.directory), **own}
+        return {**kept, "HOME": str(self.directory), **self._environ, **own}
 
     # -- life ----------------------------------------------------------------------------------------------------
 
