@@ -174,7 +174,10 @@ class Done(NamedTuple):
 class Drive:
     """A mount of a server, by the command, at the same place and on the same state through all its lives."""
 
-    def __init__(self, server: Server, home: Path, **environ: str) -> None:
+    def __init__(
+        self, server: Server, home: Path, *, options: Sequence[str] = ("-v",), **environ: str
+    ) -> None:
+        self._options = options
         self.place, self.state, self.log = home / "mnt", home / "state", home / "log"
         self.place.mkdir(parents=True)
         self._server = server
@@ -198,7 +201,7 @@ class Drive:
 
     def mount(self) -> None:
         """Mount; returns once it answers."""
-        command = [sys.executable, "-m", "aerofs", "mount", "--foreground", "-v", str(self.place)]
+        command = [sys.executable, "-m", "aerofs", "mount", "--foreground", *self._options, str(self.place)]
         self._process = subprocess.Popen(
             command, env=self._environ, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
