@@ -42,6 +42,16 @@ _NAME_MAX = 255
 _COHERENT_DIRECT_IO = (6, 6)
 """From this kernel on, readers of an inode see what a direct_io handle writes."""
 
+_UNWANTED = f"fuse_reply_* failed with {os.strerror(errno.ENOENT)}"
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """An answer that nobody waits for any more (the caller was killed, the mount is ending) is no mistake."""
+    return _UNWANTED not in record.getMessage()
+
+
+logging.getLogger("pyfuse3").addFilter(_is_news)
+
 P = ParamSpec("P")
 R = TypeVar("R")
 

@@ -302,6 +302,10 @@ class Tree:
             self._kernel.forget_entry(parent, before)
             self._kernel.forget_entry(parent, shown)
 
+    def parted(self, attachment: AttachmentId) -> None:
+        """What a file was for a while is not this file any more: it is gone, or a file of its own."""
+        self.inodes.also(self.inodes.number_for(f"p:{attachment}"), f"a:{attachment}")
+
     def plain(self, node: FileNode) -> None:
         """Nothing local is left about the file: only the catalog shows it."""
         if node not in self._placed:
