@@ -13,7 +13,7 @@ DIALECTS = {
     "lines-by-index": {"lines_by": "index"},
 }
 """What no answer tells, and a profile has to say."""
-DEFINITIONS = dict.fromkeys(["no-definitions-list", "no-field-list"], {"order": ["scan", "papers.letters"]})
+DEFINITIONS = {key: {"order": ["scan", "papers.letters"]} for key in ["no-definitions-list", "no-field-list"]}
 """Named in the profile: what is not listed, and the fields that no document shows because they are empty."""
 
 FIELDS = {"hidden-fields": "papers.letters"}
