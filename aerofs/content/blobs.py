@@ -260,10 +260,10 @@ class Blobs:
             self._shrink()
 
     def unpinned(self, blob: Blob) -> None:
-        """The last pin went: an end for dropped and for empty blobs, a use for all others."""
+        """The last pin went: an end for dropped blobs and those that hold nothing, a use for all others."""
         if self._blobs.get(blob.id) is not blob:
             self._remove(blob)
-        elif not blob.held:
+        elif not blob.held and not blob.whole:  # an empty file is whole, and somebody may be about to copy it
             self.drop(blob.id)
         else:
             self._blobs.move_to_end(blob.id)
