@@ -120,6 +120,16 @@ class Uploads:
         # A step, not a record: the row of a work that is being settled right now must not rise again.
         await self._journal.step(work.row)
 
+    async def resolved(self, work: Work) -> None:
+        """Wait until an operation is settled, or refused for good."""
+        while not work.settled.is_set() and work.row.state is not State.HELD:
+            await self._change.wait()
+
+    async def rested(self, work: Work) -> None:
+        """Wait until no request of an operation is under way or about to be."""
+        while work.busy:
+            await self._change.wait()
+
     async def restore(self, work: Work) -> None:
         """Take back a `cancel` that the platform refused: the operation is what it was."""
         work.row = replace(work.row, cancelled=False)
@@ -306,6 +316,7 @@ class Uploads:
                 if not line:
                     del self._lines[field]
             self._call(fields)
+            self._changed()
 
     def _call(self, fields: frozenset[FieldRef]) -> None:
         """Let go whoever now stands first in all of its lines."""

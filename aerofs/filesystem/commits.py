@@ -200,12 +200,12 @@ class Commits:
     async def journal(self, node: FileNode, *, durable: bool = True) -> None:
         """Give a draft a row without uploading it (fsync; a name that stays here)."""
         async with self.lock(node):
-            draft, own = node.draft, node.pending
-            if draft is None or node.life is Life.UNLINKED or not (node.changed or node.life is Life.LOCAL):
+            draft, local = node.draft, node.life is Life.LOCAL
+            own = None if local else node.pending
+            if draft is None or node.life is Life.UNLINKED or not (node.changed or local):
                 return
-            changes = draft.changes
             row = replace(
-                self.row(node, draft, inherits=own is not None),
+                self.row(node, draft, inherits=local or own is not None),
                 content=draft.path.name,
                 state=State.LOCAL,
                 id=node.journalled,
@@ -213,8 +213,6 @@ class Commits:
             )
             first = (lambda: _synced_only(row, draft)) if durable else None
             node.journalled = (await self._journal.record(row, first=first, durable=durable)).id
-            if node.life is Life.LOCAL:
-                node.committed = changes
 
     def follow(self, node: FileNode, work: Work, *, frozen: Path | None = None) -> None:
         """Let the file learn how its operation goes."""
@@ -231,6 +229,8 @@ class Commits:
             self.remember(node)  # times that were set since the row was written
 
         def retracted() -> None:
+            if node.attachment is not None:
+                self._tree.parted(node.attachment.id)
             if self._tree.is_placed(node) and node.attachment is not None:
                 self._tree.overlay.unhide(node.attachment.id)
                 if before[0] is not None:

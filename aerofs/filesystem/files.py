@@ -137,8 +137,12 @@ class Files:
         local = exclusive or is_local(name)
         if not local:
             self._check_room(home, name)
-        retire, follows = await self._moves.claim(home, name)
         draft = Draft.empty(self._drafts, limit=self._limit(home))
+        try:
+            retire, follows = await self._moves.claim(home, name)
+        except BaseException:
+            draft.discard()
+            raise
         node = self._tree.new_file(
             home,
             name,
@@ -240,29 +244,38 @@ class Files:
             raise StaleError(f"{node.path} is gone")
         if size == node.size and node.draft is None:
             return
-        if size == 0:
-            await self._truncate(node)
-        else:
-            await (node.draft or await self._draft(node)).truncate(size)
-            self._modified(node)
-        if number is None and node.writers == 0 and node.life is Life.REAL:
-            # No handle, so no flush will come.
+        node.writers += 1  # the draft is not let go of meanwhile
+        try:
             if size == 0:
+                await self._truncate(node)
+            else:
+                await (node.draft or await self._draft(node)).truncate(size)
+                self._modified(node)
+        finally:
+            node.writers -= 1
+            if node.draft is not None and node.draft.refusal is not None:
+                self._commits.let_go(node)
+        if number is None and node.writers == 0:
+            # No handle, so no flush will come.
+            if node.life is Life.LOCAL:
+                await self._commits.released(node)
+            elif size == 0:
                 self._commits.defer(node, EMPTY_QUIET)
             else:
                 await self._commits.commit(node, wait=self._close_wait)
 
     async def _truncate(self, node: FileNode) -> None:
-        if node.draft is not None:
-            if node.draft.size:
+        async with self._moves.lock(node):
+            if node.draft is None:
+                if node.size == 0 and node.attachment is not None:
+                    return
+                draft = Draft.empty(self._drafts, limit=self._limit(node.home))
+                draft.changes += 1
+                self._adopt(node, draft)
+            elif node.draft.size:
                 await node.draft.truncate(0)
-                self._modified(node)
-            return
-        if node.size == 0 and node.attachment is not None:
-            return
-        draft = Draft.empty(self._drafts, limit=self._limit(node.home))
-        draft.changes += 1
-        self._adopt(node, draft)
+            else:
+                return
         self._modified(node)
 
     async def _draft(self, node: FileNode) -> Draft:

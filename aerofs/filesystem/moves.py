@@ -16,7 +16,7 @@ import trio
 
 from aerofs.content.draft import Draft
 from aerofs.content.journal import Journal
-from aerofs.content.operations import Operation, Retire, Role
+from aerofs.content.operations import Operation, Retire, Role, State
 from aerofs.content.puts import Remote
 from aerofs.content.reader import Reader
 from aerofs.content.uploads import Uploads, Work
@@ -142,24 +142,36 @@ class Moves:
         if self._read_only:
             raise ReadOnlyError(f"{node.path}: the mount is read-only")
         async with self._commits.lock(node):
-            for work in (node.pending, node.follows):
+            own = node.pending
+            for work in (own, node.follows):
                 if work is not None:
                     await self._withdraw(work)
             if node.pending is None:
                 await self.keep_for_readers(node)
-                await self._delete(node)
+                # (What it has withdrawn, with all that it was to replace, is gone by now.)
+                await self._delete(node, withdrawn=own is not None and own.row.added is None)
             self._forget_aside(node)
             life, node.life = node.life, Life.UNLINKED
             log.debug("%s: unlinked (%s)", node.path, life)
-            self._tree.plain(node)
+            if node.pending is None:
+                self._tree.plain(node)
+            else:
+                self._tree.unname(node)
             await self._commits.forget_row(node)
         if node.handles == 0:
             self._commits.discard_draft(node)
 
-    async def _delete(self, node: FileNode) -> None:
+    async def _delete(self, node: FileNode, *, withdrawn: bool) -> None:
         """Delete what the name stands for on the platform: exactly the attachments that this file is or replaces."""
-        doomed = [(old.place, old.attachment) for old in node.retire]
-        if node.attachment is not None:
+        retire = node.retire
+        if node.follows is not None and node.follows.settled.is_set():
+            # What another file's operation left standing under this name.
+            row = node.follows.row
+            retire = (*retire, *row.retire)
+            if row.added is not None:
+                retire = (*retire, Retire(row.place, row.added.id, row.added.name, Role.OVER))
+        doomed = [(old.place, old.attachment) for old in retire]
+        if node.attachment is not None and not withdrawn:
             doomed.append((node.stands or node.place, node.attachment.id))
         for place, attachment in doomed:
             try:
@@ -171,13 +183,22 @@ class Moves:
             self._journal.forget(attachment)
         for attachment in node.hidden:
             self._tree.overlay.unhide(attachment)
-        node.hidden, node.retire = (), ()
+        node.hidden, node.retire, node.follows = (), (), None
 
     async def _withdraw(self, work: Work) -> None:
-        """A save or a move of the file is not settled: it brings nothing up any more, and takes back what it did."""
+        """A save or a move of the file is not settled: it brings nothing up any more, and takes back what it did.
+
+        Raises:
+            AerofsError: The platform does not let us take it back.
+        """
+        if work.settled.is_set():
+            return
         await self._uploads.cancel(work)
         with trio.move_on_after(self._rename_wait):
-            await work.settled.wait()
+            await self._uploads.resolved(work)
+        if work.row.state is State.HELD and not work.settled.is_set():
+            await self._uploads.restore(work)
+            raise work.error or RefusedError(f"{work.row.path}: cannot be taken back")
 
     # -- rename --------------------------------------------------------------------------------------------------
 
@@ -253,7 +274,9 @@ class Moves:
             await self._await_busy(node)
             old_parent, old_name = self._tree.number(node.home), node.name
             before = _Before(node.home, node.name, node.title, node.life, node.retire)
-            retire, node.follows = await self._take_over(home, name, target, chain=node.pending is None)
+            chain = node.pending is None and node.follows is None
+            retire, follows = await self._take_over(home, name, target, chain=chain)
+            node.follows = follows or node.follows
             self._forget_aside(node)
             node.stands = node.stands or (node.place if node.attachment is not None else None)
             self._tree.place(node)
@@ -270,11 +293,19 @@ class Moves:
             if error.temporary:
                 log.info("%s: renamed here, not yet on the platform: %s", node.path, error)
                 return
-            if followed is None:
-                # (Else the target had an unsent save of its own, which is given up by now: ours stays, held.)
+            if followed is None and (work is None or work.row.added is None or not work.row.retired):
+                # (Else the target had an unsent save of its own, which is given up by now, or what was brought up
+                # is all that is left: ours stays, held.)
+                if work is not None and work.row.added is not None:
+                    work.retract()  # it could not even be taken back: it is a file of its own now
                 await self._restore(node, before, target, work)
+                if isinstance(error, NotFoundError):
+                    self._tree.catalog.expire(before.home.place)  # somebody else took it away
                 self._kernel.forget_entry(old_parent, old_name)
             raise
+        finally:
+            if target is not None and target.life is Life.UNLINKED and target.handles == 0:
+                self._commits.discard_draft(target)
 
     async def _begin(self, node: FileNode, before: _Before) -> Work | None:
         """Give the platform what the rename means for it. None where nothing is to be waited for."""
@@ -301,7 +332,9 @@ class Moves:
     async def _retarget(self, node: FileNode, work: Work) -> None:
         row = work.row
         retire = (*row.retire, *(old for old in node.retire if old not in row.retire))
-        fresh = self._commits.row(node, node.draft) if node.draft is not None else row
+        field = self._tree.field(node.place)
+        work.hidden += node.hidden
+        node.retire, node.hidden = (), ()
         await self._uploads.amend(
             work,
             replace(
@@ -312,11 +345,10 @@ class Moves:
                 title=node.title,
                 retire=retire,
                 known=self._tree.known(node.place),
-                maximum=fresh.maximum,
-                resizes=fresh.resizes,
+                maximum=field.maximum_attachments if field else None,
+                resizes=field.resizes_images if field else False,
             ),
         )
-        node.retire = ()
 
     async def _move(self, node: FileNode, pending: Work | None) -> Work | None:
         """What stands on the platform, or will when `pending` is settled, is to stand elsewhere."""
@@ -353,12 +385,14 @@ class Moves:
         node.retire, node.follows = (), None
         self._commits.follow(node, work)
         self._uploads.submit(work)
+        if previous is not None and pending is None:
+            self._uploads.supersede(previous)  # of the file whose place this one takes
         return work
 
     async def _await_busy(self, node: FileNode) -> None:
         if node.pending is not None and node.pending.busy:
             with trio.move_on_after(self._rename_wait):
-                await node.pending.settled.wait()
+                await self._uploads.rested(node.pending)
 
     async def _take_over(self, home: FieldNode, name: str, target: FileNode | None, *, chain: bool) -> Claim:
         """The target has no name any more; what it is on the platform is retired by whoever takes its place.
@@ -370,7 +404,8 @@ class Moves:
             chain: An unsettled save of the target may be followed; else it is withdrawn.
         """
         if target is None:
-            return await self.claim(home, name)
+            retire, work = await self.claim(home, name)
+            return (retire, work) if work is None or chain else ((*retire, *await self._give_up(work)), None)
         async with self._commits.lock(target):
             return await self._replace(target, chain=chain)
 
@@ -378,20 +413,41 @@ class Moves:
         await self.keep_for_readers(target)
         retire: tuple[Retire, ...] = target.retire
         work = target.pending or target.follows
-        if work is not None and chain:
-            work.row = replace(work.row, superseded=True)
-        elif work is not None:
-            await self._withdraw(work)
+        if (
+            work is not None
+            and not chain
+            and work.previous is None
+            and not work.busy
+            and not work.row.maybe_sent
+            and not work.row.added
+        ):
+            # Nothing of it was ever sent: what it was to replace is ours to replace now.
+            retire = (*retire, *work.row.retire)
+            self._uploads.supersede(work)
             work = None
-        elif target.attachment is not None:
+        elif work is not None and not chain:
+            retire, work = (*retire, *await self._give_up(work)), None
+        elif work is None and target.attachment is not None:
             place = target.stands or target.place
             retire = (*retire, Retire(place, target.attachment.id, target.attachment.name, Role.OVER))
             self._tree.overlay.hide(target.attachment.id)
         self._forget_aside(target)
         target.life = Life.UNLINKED
-        self._tree.plain(target)
+        if target.pending is None:
+            self._tree.plain(target)
+        else:
+            self._tree.unname(target)
         await self._commits.forget_row(target)
         return retire, work
+
+    async def _give_up(self, work: Work) -> tuple[Retire, ...]:
+        """Withdraw an operation; if it was through before it could be taken back, what it brought up is to go."""
+        await self._withdraw(work)
+        if not work.settled.is_set() or work.row.added is None:
+            return ()
+        added = work.row.added
+        self._tree.overlay.hide(added.id)
+        return (Retire(work.row.place, added.id, added.name, Role.OVER),)
 
     async def _restore(
         self, node: FileNode, before: _Before, target: FileNode | None, work: Work | None
@@ -413,6 +469,7 @@ class Moves:
             target.life = Life.REAL
             if target.draft is not None:
                 self._tree.place(target)
+                await self._commits.journal(target, durable=False)
         self._kernel.forget_entry(parent, name)
 
     # -- to a local name, and back -------------------------------------------------------------------------------
@@ -455,7 +512,10 @@ class Moves:
         work, node.work = node.pending, None
         retire: tuple[Retire, ...] = ()
         if work is not None:
-            work.row = replace(work.row, superseded=True)
+            # What it brings up, or replaces, is the new file's affair.
+            work.announced = work.retracted = None
+            if node.attachment is not None:
+                work.hidden.append(node.attachment.id)
         elif node.attachment is not None:
             # It stays hidden: from now on on behalf of the new file.
             place = node.stands or node.place
@@ -486,6 +546,8 @@ class Moves:
         self._forget_aside(node)
         self._tree.move(node, home, name)
         node.life = Life.REAL
+        if not node.changed:
+            await self._commits.forget_row(node)
         if node.draft is not None:
             await self._commits.released(node)
         elif node.work is None:

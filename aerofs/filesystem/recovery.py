@@ -47,7 +47,7 @@ class Recovery:
         if row.state is State.LOCAL and not local:
             # A draft that was synced and never closed, or made under a name that only looked temporary.
             row = replace(row, state=State.QUEUED)
-        elif row.state is State.QUEUED:
+        elif not local:
             row = replace(row, maybe_sent=True)
         draft = None
         try:
@@ -61,17 +61,26 @@ class Recovery:
         node = self._show(row, home, draft) if home is not None else None
         if local:
             if node is not None:
-                node.life, node.journalled = Life.LOCAL, row.id
+                node.life, node.journalled, node.committed, node.hidden = Life.LOCAL, row.id, -1, ()
             return
         work = Work(row, previous=self._works.get(row.after or 0))
         self._works[row.id] = work
         if node is not None:
             self._commits.follow(node, work, frozen=draft.freeze() if draft is not None else None)
-        elif draft is not None:
-            draft.close()
+        else:
+            work.hidden = [old.attachment for old in row.retire]
+            work.takes_content = self._shown_again
+            if draft is not None:
+                draft.close()
         for old in row.retire:
             self._tree.overlay.hide(old.attachment)
         self._uploads.submit(work)
+
+    def _shown_again(self, work: Work) -> bool:
+        """An operation without a file of its own is settled: what it hid is gone by now, or is to be seen."""
+        for attachment in work.hidden:
+            self._tree.overlay.unhide(attachment)
+        return False
 
     async def _home(self, row: Operation) -> FieldNode | None:
         definition = self._tree.catalog.definition_of(row.place.definition)

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 # The tests import this module as tests.contract.conftest, which needs the root of the project on the path.
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -27,8 +27,6 @@ from aerofs.platform import Platform
 from aerofs.sandbox import FieldSpec, Sandbox, SandboxConfig, serving
 from aerofs.settings import Settings
 
-RATE = 10.0
-"""How much faster than the clock on the wall the tests' clock goes."""
 WRITE_NEW = os.O_WRONLY | os.O_CREAT
 DEFINITION = "invoice"
 FIELDS = (
@@ -97,10 +95,13 @@ class Caches:
 class Drive:
     """One mount of the office, as programs use it."""
 
-    def __init__(self, office: "Office", filesystem: Filesystem, store: Store, network: Network) -> None:
+    def __init__(
+        self, office: "Office", filesystem: Filesystem, store: Store, platform: Platform, network: Network
+    ) -> None:
         self.office = office
         self.filesystem = filesystem
         self.store = store
+        self.platform = platform
         self.network = network
         self.caches = Caches()
         self._seen: list[int] = []
@@ -182,12 +183,13 @@ class Drive:
         return {save["path"].rpartition("/")[2]: save["state"] for save in self.filesystem.saves()}
 
     async def drained(self) -> None:
-        with trio.fail_after(60 * RATE):
+        with trio.fail_after(30):
             await self.filesystem.drain()
 
     async def back(self) -> None:
         """The platform is back; what waits is tried at once."""
         self.network.away = False
+        await self.platform.probe()
         await self.drained()
 
     def assert_nothing_left(self) -> None:
@@ -223,10 +225,9 @@ def _open_files() -> list[str]:
 class Office:
     """A sandbox with two documents, and the disk of one machine."""
 
-    def __init__(self, sandbox: Sandbox, disk: Path, clock: MockClock) -> None:
+    def __init__(self, sandbox: Sandbox, disk: Path) -> None:
         self.sandbox = sandbox
         self.disk = disk
-        self.clock = clock
         platform = sandbox.platform
         platform.add_definition(DEFINITION, fields=FIELDS)
         self.documents = {name: platform.add_document(DEFINITION, external_id=name) for name in ("1", "2")}
@@ -239,8 +240,6 @@ class Office:
             "environment": self.sandbox.environment,
             "token": self.sandbox.token,
             "mountpoint": Path("/nowhere/mnt"),
-            "metadata_deadline": 30 * RATE,
-            "stall_deadline": 30 * RATE,
             "document_ttl": 3600.0,
             **given,
         }
@@ -250,7 +249,7 @@ class Office:
             async with Platform(settings, transport=network) as platform, trio.open_nursery() as nursery:
                 caches = Caches()
                 filesystem, catalog = compose(settings, store, platform, caches, nursery)
-                drive = Drive(self, filesystem, store, network)
+                drive = Drive(self, filesystem, store, platform, network)
                 drive.caches = caches
                 await catalog.definitions()
                 await filesystem.recover()
@@ -292,18 +291,24 @@ class Office:
 
 @pytest.fixture
 def clock() -> MockClock:
-    """A clock that may be moved on, and goes faster than the one on the wall."""
-    return MockClock(rate=RATE)
+    """A clock that may be moved on; it counts only in a test that asks for it by this name."""
+    return MockClock(rate=1.0)
 
 
 @pytest.fixture
-async def office(tmp_path: Path, clock: MockClock) -> AsyncIterator[Office]:
+async def office(tmp_path: Path) -> AsyncIterator[Office]:
     async with serving(SandboxConfig()) as sandbox:
-        yield Office(sandbox, tmp_path, clock)
+        yield Office(sandbox, tmp_path)
+
+
+async def later(clock: MockClock, seconds: float) -> None:
+    """Let time pass, once every task that waits for it does so."""
+    await wait_all_tasks_blocked(0.02)
+    clock.jump(seconds)
 
 
 async def until(condition: Callable[[], object]) -> None:
     """Wait for a condition that nobody announces."""
-    with trio.fail_after(20 * RATE):
+    with trio.fail_after(20):
         while not condition():  # noqa: ASYNC110 -- that is what it is for
             await trio.sleep(0.05)

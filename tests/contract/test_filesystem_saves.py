@@ -5,10 +5,11 @@ import os
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from aerofs import errors
 from aerofs.sandbox import Access, Fault
-from tests.contract.conftest import RATE, WRITE_NEW, Office, until
+from tests.contract.conftest import WRITE_NEW, Office, later, until
 
 
 async def test_a_new_file_is_one_request(office: Office) -> None:
@@ -54,12 +55,14 @@ async def test_an_empty_file_waits_for_its_release(office: Office) -> None:
         drive.assert_nothing_left()
 
 
-async def test_an_empty_file_that_stays_open_is_uploaded_after_two_seconds_of_quiet(office: Office) -> None:
+async def test_an_empty_file_that_stays_open_is_uploaded_after_two_seconds_of_quiet(
+    office: Office, clock: MockClock
+) -> None:
     async with office.mounted() as drive:
         handle = await drive.open("invoice/1/scan/a.txt", WRITE_NEW)
         await drive.filesystem.flush(handle)
         assert office.stored() == []
-        office.clock.jump(2)
+        await later(clock, 2)
         await until(office.stored)
         assert office.stored() == [("1/scan/a.txt", b"")]
         await drive.close(handle)
@@ -328,7 +331,7 @@ async def test_a_failed_save_of_a_second_version_does_not_give_up_the_first(
 
 
 async def test_a_release_whose_journal_is_full_is_tried_again(
-    office: Office, monkeypatch: pytest.MonkeyPatch
+    office: Office, clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with office.mounted() as drive:
         handle = await drive.open("invoice/1/scan/a.txt", WRITE_NEW)
@@ -341,7 +344,7 @@ async def test_a_release_whose_journal_is_full_is_tried_again(
             patch.setattr(drive.store.journal, "record", full)
             await drive.filesystem.release(handle)
         assert drive.states() == {"a.txt": "local"}
-        office.clock.jump(10)
+        await later(clock, 10)
         await until(lambda: office.stored() == [("1/scan/a.txt", b"kept")])
         await drive.drained()
         drive.assert_nothing_left()
@@ -369,7 +372,7 @@ async def test_a_denied_save_is_held_and_the_bytes_stay_here(office: Office) -> 
         await drive.drained()
     _ = office.requests
     async with office.mounted() as drive:
-        await trio.sleep(RATE / 5)
+        await trio.sleep(0.3)
         assert office.requests == {}  # held, also by the next mount
         assert await drive.read("invoice/1/scan/a.txt") == b"new"
         office.sandbox.tokens[office.sandbox.token] = Access()
