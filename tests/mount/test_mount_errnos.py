@@ -263,6 +263,11 @@ def test_a_user_who_may_not_delete_is_told_so_and_nothing_stands_twice(
         (field / "file").rename(drive.path / "order" / other / "scan" / "file")
     assert names(field) == ["file"]
     assert (field / "file").read_bytes() == b"content"
+    # What could not even be taken back is shown, too: nothing is pretended.
+    there = drive.path / "order" / other / "scan"
+    assert names(there) == ["file"]
+    assert (there / "file").stat().st_ino != (field / "file").stat().st_ino
+    assert drive.saves() == []
 
 
 def test_a_token_that_is_no_longer_good_is_permission_denied(
