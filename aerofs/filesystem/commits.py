@@ -231,8 +231,6 @@ class Commits:
         def retracted() -> None:
             if node.attachment is not None:
                 self._tree.parted(node.attachment.id)
-            if node.attachment is not None:
-                self._tree.parted(node.attachment.id)
             if self._tree.is_placed(node) and node.attachment is not None:
                 self._tree.overlay.unhide(node.attachment.id)
                 if before[0] is not None:

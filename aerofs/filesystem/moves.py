@@ -298,11 +298,7 @@ class Moves:
                 # is all that is left: ours stays, held.)
                 if work is not None and work.row.added is not None:
                     work.retract()  # it could not even be taken back: it is a file of its own now
-                if work is not None and work.row.added is not None:
-                    work.retract()  # it could not even be taken back: it is a file of its own now
                 await self._restore(node, before, target, work)
-                if isinstance(error, NotFoundError):
-                    self._tree.catalog.expire(before.home.place)  # somebody else took it away
                 if isinstance(error, NotFoundError):
                     self._tree.catalog.expire(before.home.place)  # somebody else took it away
                 self._kernel.forget_entry(old_parent, old_name)
