@@ -225,7 +225,7 @@ class Commits:
                 work.hidden.append(node.attachment.id)
             size = added.size if added.size is not None else work.row.size
             node.attachment, node.stands = replace(added, size=size), work.row.place
-            self._tree.became(node)
+            self._tree.became(node, asked=work.row.file_name)
             self.remember(node)  # times that were set since the row was written
 
         def retracted() -> None:

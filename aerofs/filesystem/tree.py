@@ -114,6 +114,10 @@ class Tree:
         if placed is not None:
             return Entry(name, placed.inode, placed)
         snapshot = await self._snapshot(parent.parent)
+        placed = self.overlay.placed(parent.place, name)
+        if placed is not None:
+            # Somebody began to write it while we asked: what it was is hidden now.
+            return Entry(name, placed.inode, placed)
         found = self.files(parent, snapshot).find(name)
         if found is None or self.overlay.is_hidden(found[1].id):
             raise NotFoundError(f"{parent.path}/{name}: no such file")
@@ -282,8 +286,13 @@ class Tree:
         if node in self._placed:
             self.overlay.place(home.place, name, node)
 
-    def became(self, node: FileNode) -> None:
-        """A file is another attachment now: the one that our save brought up. What it was stays hidden."""
+    def became(self, node: FileNode, *, asked: str) -> None:
+        """A file is another attachment now: the one that our save brought up. What it was stays hidden.
+
+        Args:
+            node: The file.
+            asked: The name that the save asked for; the file may have been renamed since.
+        """
         attachment = node.attachment
         if attachment is None:
             return
@@ -294,7 +303,7 @@ class Tree:
             return
         self.overlay.hide(attachment.id)
         shown = self._known_files(node.place).name_of(attachment.id)
-        if shown is not None and shown != node.name and node.life is Life.REAL:
+        if shown is not None and shown != node.name == asked and node.life is Life.REAL:
             # The platform chose another name, or ours had to stand beside a stranger's.
             parent, before = self.number(node.home), node.name
             self.move(node, node.home, shown)
