@@ -284,6 +284,18 @@ class Office:
         self.sandbox.reset_counts()
         return counts
 
+    def clear(self) -> None:
+        """Everybody's files are gone."""
+        platform = self.sandbox.platform
+        for document in self.documents.values():
+            for spec in FIELDS:
+                for each in platform.attachments(DEFINITION, document, spec.name):
+                    platform.remove_attachment(each.id)
+
+    def forget_disk(self, state: str) -> None:
+        """Start with an empty disk."""
+        shutil.rmtree(self.disk / state, ignore_errors=True)
+
     def copy_disk(self, state: str, other: str) -> None:
         """What the disk held at this very moment."""
         shutil.copytree(self.disk / state, self.disk / other, ignore=shutil.ignore_patterns("blobs", "lock"))
