@@ -1,0 +1,210 @@
+"""The journal: rows that survive, facts that travel, and what happens when the disk does not play along."""
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import trio
+
+from aerofs.content.journal import Fact, Journal
+from aerofs.content.operations import Operation, Retire, Role, Secured, State, inherit
+from aerofs.errors import ConfigError, NoSpaceError
+from aerofs.model import Attachment, AttachmentId, DefinitionId, DocumentId, FieldRef, ValuePath
+
+FIELD = FieldRef(DefinitionId("d"), DocumentId("1"), ValuePath("scan"))
+BASE = Retire(FIELD, AttachmentId("a1"), "a.txt", Role.BASE)
+ROW = Operation(
+    place=FIELD,
+    path="d/1/scan/a.txt",
+    file_name="a.txt",
+    title="a.txt",
+    size=3,
+    content="x.draft",
+    sha256="00",
+    retire=(BASE,),
+    known=frozenset({AttachmentId("a1"), AttachmentId("a2")}),
+    maximum=3,
+    added=Attachment(AttachmentId("a3"), "a.txt", 3),
+    secured=Secured("y.secured", AttachmentId("a1"), "a.txt"),
+    mtime_ns=7,
+)
+ADDED = Attachment(AttachmentId("new"), "a.txt", 3)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal.sqlite"
+
+
+@pytest.fixture
+def journal(path: Path) -> Iterator[Journal]:
+    with Journal(path) as journal:
+        yield journal
+
+
+async def test_a_row_is_the_same_after_the_journal_was_opened_again(path: Path) -> None:
+    with Journal(path) as journal:
+        row = await journal.record(ROW)
+        assert row.id
+        await journal.step(replace(row, tries=3, state=State.HELD))
+    with Journal(path) as journal:
+        assert journal.load() == [replace(row, tries=3, state=State.HELD)]
+
+
+async def test_a_row_is_the_same_after_the_death_of_the_process(path: Path, tmp_path: Path) -> None:
+    with Journal(path) as journal:
+        row = await journal.record(ROW)
+        await journal.step(replace(row, tries=1))
+        _copy(path, tmp_path)
+    with Journal(tmp_path / "dead-journal.sqlite") as journal:
+        assert journal.load() == [replace(row, tries=1)]
+
+
+def _copy(path: Path, directory: Path) -> None:
+    for file in path.parent.glob(f"{path.name}*"):
+        (directory / f"dead-{file.name}").write_bytes(file.read_bytes())
+
+
+async def test_rows_come_back_in_their_order(journal: Journal) -> None:
+    rows = [await journal.record(replace(ROW, title=f"{count}")) for count in range(12)]
+    await journal.record(replace(rows[3], tries=1))
+    assert [row.title for row in journal.load()] == [f"{count}" for count in range(12)]
+
+
+async def test_a_step_does_not_wait_for_the_disk_and_a_record_does(journal: Journal) -> None:
+    row = await journal.record(ROW)
+    assert journal.syncs == 1
+    await journal.step(row)
+    await journal.record(row, durable=False)
+    await journal.remove(row.id)
+    assert journal.syncs == 1
+
+
+async def test_a_step_of_a_row_that_is_gone_does_not_bring_it_back(journal: Journal) -> None:
+    row = await journal.record(ROW)
+    await journal.remove(row.id)
+    await journal.step(row)
+    assert journal.load() == []
+
+
+async def test_what_is_to_be_done_first_is_done_before_the_row_is_written(journal: Journal) -> None:
+    row = await journal.record(ROW, first=lambda: replace(ROW, sha256="11"))
+    assert row.sha256 == "11"
+    assert journal.load() == [row]
+
+
+async def test_a_failure_of_what_is_to_be_done_first_leaves_no_row(journal: Journal) -> None:
+    def full() -> Operation:
+        raise NoSpaceError("full")
+
+    with pytest.raises(NoSpaceError):
+        await journal.record(ROW, first=full)
+    assert journal.load() == []
+
+
+async def test_settling_rewrites_those_that_waited_in_the_same_transaction(journal: Journal) -> None:
+    first = await journal.record(ROW)
+    second = await journal.record(replace(ROW, after=first.id))
+    await journal.remove(first.id, successors=[replace(second, after=None)])
+    assert journal.load() == [replace(second, after=None)]
+
+
+async def test_many_calls_at_once_lose_nothing(journal: Journal) -> None:
+    async def one(count: int) -> None:
+        row = await journal.record(replace(ROW, title=f"{count}"))
+        await journal.step(replace(row, tries=1))
+        if count % 2:
+            await journal.remove(row.id)
+
+    async with trio.open_nursery() as nursery:
+        for count in range(40):
+            nursery.start_soon(one, count)
+    rows = journal.load()
+    assert {row.title for row in rows} == {f"{count}" for count in range(0, 40, 2)}
+    assert all(row.tries == 1 for row in rows)
+
+
+async def test_facts_are_there_again_and_forgotten_ones_are_not(path: Path) -> None:
+    kept, gone = AttachmentId("kept"), AttachmentId("gone")
+    with Journal(path) as journal:
+        journal.remember(kept, Fact(1, 2, 3))
+        journal.remember(gone, Fact(4, 5, 6))
+        row = await journal.record(ROW)
+        await journal.remove(row.id)
+        journal.forget(gone)
+    with Journal(path) as journal:
+        assert journal.fact(kept) == Fact(1, 2, 3)
+        assert journal.fact(gone) is None
+
+
+async def test_facts_that_could_not_be_written_are_written_later(path: Path) -> None:
+    with Journal(path) as journal:
+        row = await journal.record(ROW)
+        journal.remember(AttachmentId("kept"), Fact(1, 2, 3))
+        with sqlite3.connect(path, timeout=0) as other:
+            journal._db.execute("PRAGMA busy_timeout=0")
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(Exception, match="locked"):
+                await journal.remove(row.id)
+            other.rollback()
+        other.close()
+    with Journal(path) as journal:
+        assert journal.fact(AttachmentId("kept")) == Fact(1, 2, 3)
+
+
+async def test_a_full_disk_is_told_and_does_not_last(journal: Journal) -> None:
+    journal._db.execute("PRAGMA max_page_count=8")
+    with pytest.raises(NoSpaceError):
+        await journal.record(replace(ROW, title="x" * 100_000))
+    journal._db.execute("PRAGMA max_page_count=100000")
+    row = await journal.record(ROW)
+    assert journal.load() == [row]
+
+
+def test_a_newer_journal_is_refused(path: Path) -> None:
+    Journal(path).close()
+    with sqlite3.connect(path) as database:
+        database.execute("PRAGMA user_version=99")
+    database.close()
+    with pytest.raises(ConfigError, match="newer"):
+        Journal(path)
+
+
+@pytest.mark.parametrize("content", [b"not a database at all" * 100, b"SQLite format 3\0" + b"\xff" * 4096])
+def test_a_damaged_journal_is_refused(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with pytest.raises(ConfigError):
+        Journal(path)
+
+
+async def test_a_row_that_cannot_be_read_is_told_and_not_dropped(path: Path) -> None:
+    with Journal(path) as journal:
+        await journal.record(ROW)
+        journal._db.execute("UPDATE operations SET body='{}'")
+        with pytest.raises(ConfigError, match="cannot be read"):
+            journal.load()
+
+
+def test_a_later_save_retires_what_the_earlier_one_brought_up() -> None:
+    prior = replace(ROW, id=1, added=ADDED, retire=(), secured=None)
+    row = inherit(replace(ROW, id=2, after=1, retire=(), secured=None), prior)
+    assert [(old.attachment, old.role) for old in row.retire] == [("new", Role.BASE)]
+    assert row.after is None
+    assert "new" in row.known
+
+
+def test_a_later_save_inherits_what_an_earlier_one_left_standing() -> None:
+    prior = replace(ROW, id=1, added=None)
+    row = inherit(replace(ROW, id=2, after=1, retire=(), secured=None), prior)
+    assert row.retire == (BASE,)
+    assert row.secured == ROW.secured
+
+
+def test_a_move_inherits_what_is_to_be_moved() -> None:
+    prior = replace(ROW, id=1, added=ADDED, retire=(), secured=None)
+    move = replace(ROW, id=2, after=1, content=None, retire=(), secured=None)
+    row = inherit(move, prior)
+    assert row.copy_of == (FIELD, "new")
+    assert [(old.attachment, old.role) for old in row.retire] == [("new", Role.SOURCE)]

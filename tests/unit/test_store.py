@@ -1,0 +1,54 @@
+"""The state directory: private, held by one process, and told in one sentence when it cannot be used."""
+
+from pathlib import Path
+
+import pytest
+
+from aerofs.content.store import Store
+from aerofs.errors import ConfigError
+
+
+def test_it_is_made_for_its_owner_alone(tmp_path: Path) -> None:
+    with Store(tmp_path / "a" / "state") as store:
+        assert store.directory.stat().st_mode & 0o777 == 0o700
+        assert store.drafts.is_dir()
+
+
+def test_one_that_others_could_read_is_closed_to_them(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    with Store(tmp_path):
+        assert tmp_path.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_second_opener_is_told_who_holds_it(tmp_path: Path) -> None:
+    with Store(tmp_path), pytest.raises(ConfigError, match=r"held by process \d+"):
+        Store(tmp_path)
+    Store(tmp_path).close()
+
+
+def test_a_failed_opening_lets_go_of_it(tmp_path: Path) -> None:
+    (tmp_path / "journal.sqlite").write_bytes(b"no database" * 500)
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="journal"):
+            Store(tmp_path)
+    (tmp_path / "journal.sqlite").unlink()
+    Store(tmp_path).close()
+
+
+@pytest.mark.parametrize("name", ["drafts", "blobs", "lock"])
+def test_something_in_its_way_is_told(tmp_path: Path, name: str) -> None:
+    if name == "lock":
+        (tmp_path / name).mkdir()
+    else:
+        (tmp_path / name).touch()
+    with pytest.raises(ConfigError, match="cannot be used"):
+        Store(tmp_path)
+
+
+def test_drafts_last_and_blobs_do_not(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        (store.drafts / "x.draft").touch()
+        (store.directory / "blobs" / "x.blob").touch()
+    with Store(tmp_path) as store:
+        assert [path.name for path in store.drafts.iterdir()] == ["x.draft"]
+        assert list((store.directory / "blobs").iterdir()) == []
