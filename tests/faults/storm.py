@@ -1,8 +1,9 @@
 """Twenty loops of cp, mv, overwrite and rm through a mount, and what must be there after them.
 
-`python -m tests.faults.storm MOUNTPOINT SECONDS SEED` is the child that goes through the mount; it tells as JSON how
-many acts it made, which of them failed and what the loops left. Each loop has names of its own, whose content it
-knows at every moment, and shares a few names with all others: there any outcome of a race is fine.
+`python -m tests.faults.storm MOUNTPOINT SECONDS SEED KIND` is the child that goes through the mount; it tells as JSON
+how many acts it made, which of them failed and what the loops left. In a storm (KIND `storm`) each loop has names of
+its own, whose content it knows at every moment, and shares a few names with all others: there any outcome of a race is
+fine. In a quarrel (KIND `quarrel`) they are at the shared names alone.
 """
 
 import errno
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 LOOPS = 20
 OWN_NAMES = 6
 SHARED_NAMES = 3
+SHARED_FIELDS = 3
 LARGEST = 150_000
 LOST_RACE = {errno.ENOENT, errno.ESTALE, errno.EEXIST}
 
@@ -32,13 +34,15 @@ LOST_RACE = {errno.ENOENT, errno.ESTALE, errno.EEXIST}
 class Loop:
     """One of the loops: acts at random, and the contents that its own names must have."""
 
-    def __init__(self, place: Path, fields: list[Path], number: int, seed: str) -> None:
+    def __init__(self, place: Path, fields: list[Path], number: int, seed: str, *, kind: str) -> None:
         self._place = place
         self._fields = fields
         self._number = number
+        self._kind = kind
         self._random = Random(f"{seed} {number}")
         self.left: dict[str, str] = {}
         self.acts: Counter[str] = Counter()
+        self.lost_races = 0
         self.failures: list[str] = []
 
     def run(self, until: float) -> None:
@@ -52,6 +56,8 @@ class Loop:
             (self.look, 2),
             (self.quarrel, 4),
         ]
+        if self._kind == "quarrel":
+            choices = [(self.quarrel, 1)]
         acts, weights = [act for act, _ in choices], [weight for _, weight in choices]
         while time.monotonic() < until and not self.failures:
             (act,) = self._random.choices(acts, weights)
@@ -160,10 +166,11 @@ class Loop:
         except OSError as error:
             if error.errno not in LOST_RACE:
                 raise
-            self.acts["lost races"] += 1
+            self.lost_races += 1
 
     def _shared(self) -> Path:
-        return self._place / self._fields[0] / f"shared-{self._random.randrange(SHARED_NAMES)}.bin"
+        field = self._random.choice(self._fields[:SHARED_FIELDS])
+        return self._place / field / f"shared-{self._random.randrange(SHARED_NAMES)}.bin"
 
 
 def _command(*words: str | Path, fed: bytes | None = None) -> None:
@@ -175,10 +182,10 @@ def fields_below(place: Path) -> list[Path]:
     return sorted(path.relative_to(place) for path in place.glob("*/*/*"))
 
 
-def rage(place: Path, seconds: float, seed: str) -> dict[str, Any]:
+def rage(place: Path, seconds: float, seed: str, kind: str) -> dict[str, Any]:
     """Run all loops side by side."""
     fields = fields_below(place)
-    loops = [Loop(place, fields, number, seed) for number in range(LOOPS)]
+    loops = [Loop(place, fields, number, seed, kind=kind) for number in range(LOOPS)]
     until = time.monotonic() + seconds
     threads = [threading.Thread(target=loop.run, args=(until,)) for loop in loops]
     for thread in threads:
@@ -188,13 +195,14 @@ def rage(place: Path, seconds: float, seed: str) -> dict[str, Any]:
     acts = sum((loop.acts for loop in loops), Counter[str]())
     left = {path: digest for loop in loops for path, digest in loop.left.items()}
     failures = [failure for loop in loops for failure in loop.failures]
-    return {"acts": acts, "left": left, "failures": failures}
+    lost = sum(loop.lost_races for loop in loops)
+    return {"acts": acts, "lost races": lost, "left": left, "failures": failures}
 
 
 def main() -> None:
     """Rage and tell."""
-    place, seconds, seed = sys.argv[1:]
-    sys.stdout.write(json.dumps(rage(Path(place), float(seconds), seed)))
+    place, seconds, seed, kind = sys.argv[1:]
+    sys.stdout.write(json.dumps(rage(Path(place), float(seconds), seed, kind)))
 
 
 if __name__ == "__main__":
