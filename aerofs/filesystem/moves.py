@@ -194,6 +194,9 @@ class Moves:
         if work.settled.is_set():
             return
         await self._uploads.cancel(work)
+        row = work.row
+        if not (work.running or row.maybe_sent or row.added or row.retire):
+            return  # it only stands in line, and will find that there is nothing left to do
         with trio.move_on_after(self._rename_wait):
             await self._uploads.resolved(work)
         if work.row.state is State.HELD and not work.settled.is_set():

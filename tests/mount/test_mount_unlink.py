@@ -2,11 +2,21 @@
 
 import errno
 import os
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.mount.harness import Background, Paper, eventually, fails_with, names, opened
+from tests.mount.harness import (
+    Background,
+    LocalPlatform,
+    Mounting,
+    Paper,
+    eventually,
+    fails_with,
+    names,
+    opened,
+)
 
 
 @pytest.fixture
@@ -99,6 +109,26 @@ def test_a_file_that_is_removed_while_its_new_version_is_under_way_is_gone_in_bo
     paper.drive.settled()
     assert paper.held() == []
     assert names(paper.scan) == []
+
+
+def test_new_files_that_wait_behind_a_slow_save_are_removed_at_once(
+    platform: LocalPlatform, mounting: Mounting
+) -> None:
+    drive = mounting(platform, close_wait=0)
+    paper = Paper(drive, platform.document()).warm()
+    with platform.hold("save") as save:
+        for number in range(10):
+            (paper.scan / f"file {number}").write_bytes(b"x")
+        save.arrived()
+        started = time.monotonic()
+        for number in range(1, 10):
+            (paper.scan / f"file {number}").unlink()
+        assert time.monotonic() - started < 2
+        assert names(paper.scan) == ["file 0"]
+        save.release()
+    drive.settled()
+    assert [name for name, _ in paper.held()] == ["file 0"]
+    assert drive.requests == {"save": 1}
 
 
 def test_all_files_of_a_field_are_removed_with_a_request_each(paper: Paper) -> None:
