@@ -8,6 +8,7 @@ is left stays in the journal. After a crash nothing is unmounted: writes must no
 import hashlib
 import logging
 import os
+import resource
 import signal
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
@@ -84,9 +85,16 @@ def run(settings: Settings, *, ready: Callable[[], None]) -> None:
         AerofsError: What kept the mount from starting, in one sentence.
     """
     try:
+        _admit_many_files()
         trio.run(_live, settings, ready, strict_exception_groups=True)
     except ExceptionGroup as group:
         raise _first(group) from group
+
+
+def _admit_many_files() -> None:
+    """A file that waits to be brought up keeps its draft open: the usual soft limit of 1024 is soon reached."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _first(group: ExceptionGroup[Exception]) -> Exception:
@@ -138,11 +146,11 @@ def compose(
     tree = Tree(catalog, store.journal, kernel, umask=settings.umask)
     reader = Reader(store.blobs, _Origin(catalog, platform), nursery, learned=tree.learned)
 
-    async def fetch(place: FieldRef, attachment: Attachment) -> Path:
+    @asynccontextmanager
+    async def fetch(place: FieldRef, attachment: Attachment) -> AsyncIterator[Path]:
         handle = reader.open(place, attachment)
-        # The file outlives the handle until the blob is evicted, which nothing between here and its use can cause.
         try:
-            return await handle.fetch_all()
+            yield await handle.fetch_all()
         finally:
             handle.close()
 
@@ -294,6 +302,7 @@ class _Mount:
 
     async def _finish(self) -> None:
         """Bring up what is under way; what cannot go now stays in the journal for the next mount."""
+        await self._filesystem.settle()
         with trio.move_on_after(DRAIN_AT_END), trio.CancelScope() as waiting:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._give_up_when_away, waiting)

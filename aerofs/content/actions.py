@@ -159,11 +159,11 @@ class Actions:
     async def keep(self, place: FieldRef, attachment: Attachment, suffix: str) -> str:
         """An attachment's bytes in the drafts' directory: safe from eviction, on the disk. Returns the file's name."""
         name = f"{uuid.uuid4().hex}.{suffix}"
-        blob = await self._fetch(place, attachment)
-        try:
-            await trio.to_thread.run_sync(_link, blob, self._drafts / name)
-        except OSError as error:
-            raise local_error(error, f"keeping {attachment.name}") from error
+        async with self._fetch(place, attachment) as blob:
+            try:
+                await trio.to_thread.run_sync(_link, blob, self._drafts / name)
+            except OSError as error:
+                raise local_error(error, f"keeping {attachment.name}") from error
         return name
 
 

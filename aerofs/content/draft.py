@@ -130,7 +130,8 @@ class Draft:
             with path.open("rb") as file:
                 os.fdatasync(file.fileno())
         except OSError as error:
-            raise self._refuse(local_error(error, "syncing")) from error
+            # Not a refusal for ever: the bytes are all there, and the next try may find room or a free descriptor.
+            raise local_error(error, "syncing") from error
 
     def freeze(self) -> Path:
         """Keep the present bytes as they are, in the returned file, until `release_frozen`."""

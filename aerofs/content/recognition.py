@@ -5,9 +5,11 @@ here, on the platform or in the journal: `steps.py` acts on the verdict.
 """
 
 import unicodedata
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from hashlib import sha256
 from pathlib import Path
+from typing import TypeAlias
 
 import trio
 
@@ -17,8 +19,8 @@ from aerofs.content.puts import Remote
 from aerofs.errors import RefusedError
 from aerofs.model import Attachment, AttachmentId, FieldRef
 
-Fetch = Callable[[FieldRef, Attachment], Awaitable[Path]]
-"""Brings a whole attachment to the local disk and returns its file."""
+Fetch: TypeAlias = Callable[[FieldRef, Attachment], AbstractAsyncContextManager[Path]]
+"""Brings a whole attachment to the local disk; its file stays while the context lasts."""
 
 
 class Recognition:
@@ -47,9 +49,11 @@ class Recognition:
         named = [entry for entry in unknown if same_title(entry.name, row.title)]
         if certain and not named and len(unknown) == 1:
             named = unknown  # the platform chose another name
-        if (certain or row.resizes) and len(named) == 1:
+        # What is copied on the platform keeps its bytes, whatever the field does with those that are brought up.
+        changed = row.resizes and row.content is not None
+        if (certain or changed) and len(named) == 1:
             return named[0]
-        if row.resizes and named:
+        if changed and named:
             raise RefusedError(f"{row.path}: {len(named)} new files of this name, and ours cannot be told")
         sized = [entry for entry in named if entry.size is None or entry.size == row.size]
         return await self._equal(await self._expected(row), sized, row.path) if sized else None
@@ -72,7 +76,8 @@ class Recognition:
         if row.copy_of is None:
             raise RefusedError(f"{row.path}: the row has no bytes")
         place, attachment = row.copy_of
-        return await _digest(await self._fetch(place, Attachment(attachment, row.source_title)))
+        async with self._fetch(place, Attachment(attachment, row.source_title)) as blob:
+            return await _digest(blob)
 
     async def _equal(self, expected: str, candidates: Sequence[Attachment], path: str) -> Attachment | None:
         for entry in candidates:

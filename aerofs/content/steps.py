@@ -29,7 +29,7 @@ class Performer:
             ledger: The metadata cache.
             journal: Where steps are recorded.
             drafts: The directory of `Operation.content`.
-            fetch: Brings a whole attachment to the local disk and returns its file.
+            fetch: Brings a whole attachment to the local disk, for as long as its context lasts.
         """
         self._actions = Actions(remote, ledger, journal, drafts, fetch)
         self._recognition = Recognition(remote, drafts, fetch)
@@ -52,6 +52,13 @@ class Performer:
         if put.row.cancelled:
             await self._retiring.withdraw(put)
 
+    def abandon(self, put: Put) -> None:
+        """What a withdrawn put was to delete stays."""
+        for old in put.row.retire:
+            self._actions.returned(old.place, Attachment(old.attachment, old.title))
+        self._making_room.forget(put)
+        put.row = replace(put.row, added=None, retire=())
+
     async def _bring_up(self, put: Put) -> None:
         row = put.row
         if row.secured is not None:
@@ -71,11 +78,15 @@ class Performer:
 
     async def _add(self, put: Put, *, instead_of: Retire | None = None) -> None:
         """Add the file; `instead_of` the only one that the field holds, in the same request."""
+        if put.row.resizes and not put.row.maybe_sent:
+            # Bytes will not tell ours from a stranger's: what tells is whether anything was sent at all.
+            await self._actions.settle_on(put, maybe_sent=True)
         try:
             added = await self._send(put, replacing=instead_of is not None)
-        except UnavailableError as error:
-            if not error.unsent:
-                await self._actions.step(put, maybe_sent=True)
+        except AerofsError as error:
+            unclear = isinstance(error, UnavailableError) and not error.unsent
+            if put.row.maybe_sent != unclear:
+                await self._actions.step(put, maybe_sent=unclear)
             raise
         if instead_of is not None:
             self._actions.gone(instead_of.place, instead_of.attachment)

@@ -41,6 +41,7 @@ class Work(Put):
         tried: Set when the first try has ended, one way or the other, or failed for the one before.
         settled: Set at the very end: done, taken back, or dropped.
         next_try: trio time of the next try; None while none is planned.
+        unwatched: It was cancelled, and nobody waits any more to hear that the platform refuses.
         takes_content: Asked at the end; True where the caller keeps the local file.
         heirs: Those that waited for it, once it is settled.
         hidden: Attachments that are hidden on its behalf until then.
@@ -58,12 +59,20 @@ class Work(Put):
         self.wake = trio.Event()
         self.turn = trio.Event()
         self.next_try: float | None = None
+        self.unwatched = False
         self.takes_content: Callable[[Work], bool] | None = None
         self.heirs: list[Work] = []
         self.hidden: list[AttachmentId] = []
 
     def __repr__(self) -> str:
         return f"<Work {self.row}{', running' if self.running else ''}>"
+
+    @property
+    def goes_on(self) -> bool:
+        """It will be performed without the user's word: neither it nor one that it waits for is held."""
+        if self.row.state is not State.QUEUED:
+            return False
+        return self.previous is None or self.previous.settled.is_set() or self.previous.goes_on
 
     @property
     def fields(self) -> frozenset[FieldRef]:
@@ -154,6 +163,7 @@ class Uploads:
             return
         work.dropped = True
         work.wake.set()
+        self._changed()
         await work.settled.wait()
 
     async def amend(self, work: Work, row: Operation) -> None:
@@ -173,7 +183,7 @@ class Uploads:
 
     async def drained(self) -> None:
         """Wait until nothing is left that will be performed by itself."""
-        while any(work.row.state is State.QUEUED for work in self):
+        while any(work.goes_on for work in self):
             await self._change.wait()
 
     # -- one work ------------------------------------------------------------------------------------------------
@@ -209,8 +219,9 @@ class Uploads:
         previous = work.previous
         if previous is None:
             return
-        await previous.settled.wait()
-        if work.previous is previous:
+        while not previous.settled.is_set() and not work.dropped:
+            await self._change.wait()
+        if work.previous is previous and previous.settled.is_set():
             # It was settled between the recording of this row and its submission.
             work.row, work.previous = inherit(work.row, previous.row), None
             await self._noted(work)
@@ -222,6 +233,9 @@ class Uploads:
                 await self._performer.perform(work)
                 await self._settle(work)
             except AerofsError as error:
+                if work.row.cancelled and work.unwatched and not error.temporary:
+                    await self._give_up(work, error)
+                    return True
                 await self._failed(work, error)
                 return False
             except Exception as error:  # a mistake of ours must not lose a save, nor end the mount
@@ -229,6 +243,12 @@ class Uploads:
                 await self._failed(work, AerofsError(f"{work.row.path}: {type(error).__name__}: {error}"))
                 return False
         return True
+
+    async def _give_up(self, work: Work, error: AerofsError) -> None:
+        """A file that was removed here may not go: it is there, and is to be seen again."""
+        log.info("%s: was not removed: %s", work.row, error)
+        self._performer.abandon(work)
+        await self._settle(work)
 
     async def _failed(self, work: Work, error: AerofsError) -> None:
         # A full local disk gets room again, without the user's word on this very file.

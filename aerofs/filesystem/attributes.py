@@ -5,6 +5,8 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cachetools import LRUCache
+
 from aerofs.filesystem.nodes import (
     DefinitionNode,
     DocumentNode,
@@ -18,7 +20,8 @@ from aerofs.filesystem.tree import Tree
 from aerofs.settings import Settings
 
 _DIRECTORY_MODE = 0o777
-_NS = 1_000_000_000
+_REMEMBERED = 100_000
+"""Inodes whose owner, or directory mode, is remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +55,8 @@ class Attributor:
         self._gid = os.getgid() if settings.gid is None else settings.gid
         self._directory_mode = _DIRECTORY_MODE & ~settings.umask
         self._mounted_ns = now_ns()
-        self._set: dict[int, tuple[int | None, int | None]] = {}
-        self.owners: dict[int, tuple[int, int]] = {}
+        self._set: LRUCache[int, tuple[int | None, int | None]] = LRUCache(_REMEMBERED)
+        self.owners: LRUCache[int, tuple[int, int]] = LRUCache(_REMEMBERED)
 
     def of(self, inode: int, node: Node) -> Attributes:
         """The attributes of a node."""

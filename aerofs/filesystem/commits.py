@@ -29,6 +29,9 @@ EMPTY_QUIET = 2.0
 REWRITTEN_QUIET = 5.0
 """The same for a handle that was written again after its first commit."""
 
+_LARGE = 4 << 20
+"""Bytes from which a draft is synced and digested in a thread of its own: the journal's writer serves everybody."""
+
 
 class Commits:
     """Turns drafts into operations."""
@@ -161,7 +164,10 @@ class Commits:
             after=previous.row.id if previous is not None else None,
         )
         try:
-            row = await self._journal.record(row, first=lambda: _synced(row, draft, path))
+            if draft.size > _LARGE:
+                row = await self._journal.record(await trio.to_thread.run_sync(_synced, row, draft, path))
+            else:
+                row = await self._journal.record(row, first=lambda: _synced(row, draft, path))
         except BaseException:
             draft.release_frozen(path)
             raise
@@ -275,7 +281,11 @@ class Commits:
     def let_go(self, node: FileNode) -> None:
         """The last writer is gone and the platform has it all: the draft's file becomes the blob."""
         draft = node.draft
-        if draft is None or node.writers or node.work is not None or node.life is not Life.REAL:
+        if draft is None or node.writers or node.life is not Life.REAL:
+            return
+        if node.work is not None:
+            if draft.refusal is not None and not node.work.settled.is_set():
+                self._fall_back(node, node.work)
             return
         if node.changed:
             if draft.refusal is not None:
@@ -291,6 +301,29 @@ class Commits:
             draft.path.unlink(missing_ok=True)
             self._kernel.forget_pages(node.inode)
         self._tree.plain(node)
+
+    def start_over(self, node: FileNode) -> None:
+        """A draft that met an error is emptied: a new one takes its place, and can be saved."""
+        refused = node.draft
+        if refused is None:
+            return
+        node.draft = Draft.empty(refused.path.parent, limit=refused.limit)
+        node.draft.changes = refused.changes + 1
+        refused.discard()
+
+    def _fall_back(self, node: FileNode, work: Work) -> None:
+        """A draft met an error while an earlier save waits: that save's bytes are what the file holds."""
+        refused, content = node.draft, work.row.content
+        if refused is None or content is None:
+            return
+        kept = refused.path.parent / content
+        if kept == refused.path:
+            return
+        node.draft = Draft(kept)
+        node.draft.freeze()
+        node.committed = node.draft.changes
+        refused.discard()
+        self._kernel.forget_pages(node.inode)
 
     def discard_draft(self, node: FileNode) -> None:
         """Nobody can reach these bytes any more."""
@@ -333,19 +366,15 @@ class Commits:
             log.error("%s: could not be taken out of the journal: %s", node.path, error)
 
     async def settle_all(self) -> None:
-        """Commit at once what waits for quiet (before an unmount).
-
-        Raises:
-            AerofsError: Some could not be recorded.
-        """
+        """Commit at once what waits for quiet (before an unmount). One that cannot be recorded stops no other."""
         for node in list(self._deferred):
             draft = node.draft
             if node.changed and node.life is Life.REAL and draft is not None and draft.refusal is None:
-                await self.commit(node, wait=None)
+                await self._commit_alone(node)
 
 
 def _synced(row: Operation, draft: Draft, path: Path) -> Operation:
-    """Bytes to the disk and their digest. Runs in the writer thread."""
+    """Bytes to the disk and their digest. Runs in a thread."""
     draft.sync_file(path)
     try:
         return replace(row, sha256=digest(path), size=path.stat().st_size)

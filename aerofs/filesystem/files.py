@@ -272,6 +272,8 @@ class Files:
                 draft = Draft.empty(self._drafts, limit=self._limit(node.home))
                 draft.changes += 1
                 self._adopt(node, draft)
+            elif node.draft.refusal is not None:
+                self._commits.start_over(node)
             elif node.draft.size:
                 await node.draft.truncate(0)
             else:

@@ -282,9 +282,13 @@ class Filesystem:
         """Take up what the journal holds from before."""
         return await self._recovery.recover()
 
+    async def settle(self) -> None:
+        """Give everything that was closed its row in the journal, also what waits for quiet."""
+        await self._commits.settle_all()
+
     async def drain(self) -> None:
         """Wait until everything that can be is on the platform. Held operations are not waited for."""
-        await self._commits.settle_all()
+        await self.settle()
         self._uploads.retry()
         await self._uploads.drained()
 
@@ -293,8 +297,8 @@ class Filesystem:
         self._uploads.retry()
 
     def only_failures_left(self) -> bool:
-        """Whether all that is left waits for another try after a failure."""
-        return all(work.row.tries and not work.busy for work in self._uploads)
+        """Whether all that is left waits for another try after a failure, or for the user."""
+        return all(not work.goes_on or (work.row.tries and not work.busy) for work in self._uploads)
 
     def refresh(self) -> None:
         """Ask the platform anew for everything."""

@@ -22,6 +22,7 @@ from aerofs.content.reader import Reader
 from aerofs.content.uploads import Uploads, Work
 from aerofs.errors import (
     AerofsError,
+    DeadlineError,
     ExistsError,
     InvalidNameError,
     IsDirectoryError,
@@ -62,6 +63,9 @@ class _Before:
     title: str
     life: Life
     retire: tuple[Retire, ...]
+    stands: "FieldRef | None"
+    follows: Work | None
+    aside: tuple[FieldNode, str] | None
 
 
 class Moves:
@@ -199,7 +203,8 @@ class Moves:
             return  # it only stands in line, and will find that there is nothing left to do
         with trio.move_on_after(self._rename_wait):
             await self._uploads.resolved(work)
-        if work.row.state is State.HELD and not work.settled.is_set():
+        work.unwatched = not work.settled.is_set()
+        if work.row.state is State.HELD and work.unwatched:
             await self._uploads.restore(work)
             raise work.error or RefusedError(f"{work.row.path}: cannot be taken back")
 
@@ -276,7 +281,16 @@ class Moves:
             # A save under way is awaited; one that only waits for its next try is retargeted.
             await self._await_busy(node)
             old_parent, old_name = self._tree.number(node.home), node.name
-            before = _Before(node.home, node.name, node.title, node.life, node.retire)
+            before = _Before(
+                node.home,
+                node.name,
+                node.title,
+                node.life,
+                node.retire,
+                node.stands,
+                node.follows,
+                node.aside,
+            )
             chain = node.pending is None and node.follows is None
             retire, follows = await self._take_over(home, name, target, chain=chain)
             node.follows = follows or node.follows
@@ -463,6 +477,10 @@ class Moves:
         parent, name = self._tree.number(node.home), node.name
         self._tree.move(node, before.home, before.name)
         node.title, node.life, node.retire, node.hidden = before.title, before.life, before.retire, ()
+        node.stands, node.follows = before.stands, before.follows
+        if before.aside is not None:
+            node.aside = before.aside
+            self._aside[before.aside[0].place, before.aside[1]] = node
         if node.life is Life.LOCAL:
             await self._commits.journal(node, durable=False)
         elif node.draft is None:
@@ -472,6 +490,7 @@ class Moves:
             target.life = Life.REAL
             if target.draft is not None:
                 self._tree.place(target)
+                await self._commits.released(target)
                 await self._commits.journal(target, durable=False)
         self._kernel.forget_entry(parent, name)
 
@@ -488,7 +507,7 @@ class Moves:
             node.stands = node.stands or (node.place if node.attachment is not None else None)
             self._tree.place(node)
             self._tree.move(node, home, name)
-            node.life = Life.LOCAL
+            node.life, node.exclusive = Life.LOCAL, False
             await self._commits.forget_row(node)
         if node.draft is not None:
             await self._commits.journal(node, durable=False)
@@ -508,8 +527,14 @@ class Moves:
             return (), None
         if node.draft is None:
             # From now on it lives only here, so its bytes must be here.
-            draft = await self.copy(node)
-            node.draft, node.committed = draft, draft.changes
+            with trio.move_on_after(self._rename_wait) as waiting:
+                draft = await self.copy(node)
+                node.draft, node.committed = draft, draft.changes
+            if waiting.cancelled_caught or node.draft is None:
+                self._nursery.start_soon(self._fetch_aside, node)
+                raise DeadlineError(
+                    f"{node.path}: is still being fetched, and {name} cannot be replaced before"
+                )
             await self._commits.journal(node, durable=False)
         self._forget_aside(node)
         work, node.work = node.pending, None
@@ -531,6 +556,18 @@ class Moves:
             home, name = node.aside
             node.aside = None
             self._aside.pop((home.place, name), None)
+
+    async def _fetch_aside(self, node: FileNode) -> None:
+        """Have the bytes here by the time somebody tries again to take the name."""
+        if node.attachment is None:
+            return
+        handle = self._reader.open(node.stands or node.place, node.attachment)
+        try:
+            await handle.fetch_all()
+        except AerofsError as error:
+            log.info("%s: could not be fetched yet: %s", node.path, error)
+        finally:
+            handle.close()
 
     async def _come_back_later(self, node: FileNode) -> None:
         aside = node.aside

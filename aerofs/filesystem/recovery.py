@@ -1,6 +1,7 @@
 """At mount: what the journal holds from before becomes files and work again."""
 
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,51 +31,78 @@ class Recovery:
         self._journal = journal
         self._drafts = drafts
         self._works: dict[int, Work] = {}
+        self._nodes: dict[int, FileNode] = {}
 
     async def recover(self) -> int:
         """Take up everything the journal holds. Returns how many operations go on."""
         rows = self._journal.load()
         later = {row.after: row for row in rows if row.after is not None}
-        for row in rows:
-            await self._take_up(row, followed=row.id in later)
+        for row in _in_order(rows):
+            if row.cancelled and row.state is State.HELD and row.id not in later:
+                await self._give_up_unlink(row)
+            else:
+                await self._take_up(row, chain=_chain(row, later))
         self._remove_orphans(rows)
         if rows:
             log.info("%d operations from before are taken up", len(rows))
         return len(rows)
 
-    async def _take_up(self, row: Operation, *, followed: bool) -> None:
-        local = row.state is State.LOCAL and is_local(row.file_name)
-        if row.state is State.LOCAL and not local:
-            # A draft that was synced and never closed, or made under a name that only looked temporary.
-            row = replace(row, state=State.QUEUED)
-        elif not local:
-            row = replace(row, maybe_sent=True)
-        draft = None
-        try:
-            if row.content is not None and not row.cancelled:
-                draft = Draft(self._drafts / row.content)
-                row = replace(row, size=draft.size)
-        except AerofsError as error:
-            log.error("%s: its bytes are gone: %s", row, error)
-            row = replace(row, state=State.HELD, error=str(error), errno=error.errno)
-        home = None if followed or row.cancelled else await self._home(row)
-        node = self._show(row, home, draft) if home is not None else None
-        if local:
-            if node is not None:
-                node.life, node.journalled, node.committed, node.hidden = Life.LOCAL, row.id, -1, ()
+    async def _give_up_unlink(self, row: Operation) -> None:
+        """The platform did not let the file go: it is there, and is shown again."""
+        log.info("%s: was not removed: %s", row, row.error)
+        await self._journal.remove(row.id)
+
+    async def _take_up(self, row: Operation, *, chain: list[Operation]) -> None:
+        """One row. `chain`: the rows that wait for it, in their order."""
+        superseded = any(after.content is not None for after in chain)
+        if row.state is State.LOCAL and is_local(row.file_name):
+            await self._take_up_local(row)
             return
+        row, draft = self._with_draft(_as_left(row, superseded=superseded))
         work = Work(row, previous=self._works.get(row.after or 0))
         self._works[row.id] = work
+        node = self._nodes.get(row.after or 0) if row.content is None else None
+        unreadable = row.content is not None and draft is None
+        if node is None and not (superseded or row.cancelled or unreadable):
+            node = await self._show(row, (chain or [row])[-1], draft)
+        if not unreadable:
+            self._hide(work, node)
         if node is not None:
-            self._commits.follow(node, work, frozen=draft.freeze() if draft is not None else None)
+            self._nodes[row.id] = node
+            frozen = draft.freeze() if draft is not None else None
+            self._commits.follow(node, work, frozen=frozen)
         else:
-            work.hidden = [old.attachment for old in row.retire]
             work.takes_content = self._shown_again
             if draft is not None:
                 draft.close()
-        for old in row.retire:
-            self._tree.overlay.hide(old.attachment)
         self._uploads.submit(work)
+
+    async def _take_up_local(self, row: Operation) -> None:
+        row, draft = self._with_draft(row)
+        node = await self._show(row, row, draft) if draft is not None else None
+        if node is not None:
+            node.life, node.journalled, node.committed = Life.LOCAL, row.id, -1
+
+    def _with_draft(self, row: Operation) -> tuple[Operation, Draft | None]:
+        """The row and its opened bytes. A row whose bytes cannot be had is held, and hides nothing."""
+        if row.content is None or row.cancelled:
+            return row, None
+        try:
+            draft = Draft(self._drafts / row.content)
+        except AerofsError as error:
+            log.error("%s: its bytes cannot be read: %s", row, error)
+            return replace(row, state=State.HELD, error=str(error), errno=error.errno), None
+        return replace(row, size=draft.size), draft
+
+    def _hide(self, work: Work, node: FileNode | None) -> None:
+        """What an operation is to retire is not seen while it is on its way."""
+        retired = [old.attachment for old in work.row.retire]
+        for attachment in retired:
+            self._tree.overlay.hide(attachment)
+        if node is not None:
+            node.hidden = (*node.hidden, *retired)
+        else:
+            work.hidden = retired
 
     def _shown_again(self, work: Work) -> bool:
         """An operation without a file of its own is settled: what it hid is gone by now, or is to be seen."""
@@ -91,21 +119,27 @@ class Recovery:
         parent = DocumentNode(DefinitionNode(definition, parts[0]), row.place.document, parts[1])
         return FieldNode(parent, row.place)
 
-    def _show(self, row: Operation, home: FieldNode, draft: Draft | None) -> FileNode:
+    async def _show(self, row: Operation, last: Operation, draft: Draft | None) -> FileNode | None:
+        """The file of a row, under the name that the `last` row of its chain gives it."""
+        home = await self._home(last)
+        if home is None:
+            return None
         key = f"r:{row.id}"
         if row.inode:
             self._tree.inodes.claim(row.inode, key)
         node = self._tree.new_file(
-            home, row.file_name, row.title, key=key, mode=row.mode, now_ns=row.mtime_ns
+            home, last.file_name, last.title, key=key, mode=last.mode, now_ns=last.mtime_ns
         )
-        node.hidden = tuple(old.attachment for old in row.retire)
         if draft is not None:
             node.draft, node.committed = draft, draft.changes
+        if row.added is not None:
+            node.attachment, node.stands = row.added, row.place
         elif row.copy_of is not None:
             place, attachment = row.copy_of
-            self._tree.overlay.hide(attachment)
             node.attachment = Attachment(attachment, row.source_title, row.size)
             node.stands = place
+        if node.attachment is not None:
+            self._tree.overlay.hide(node.attachment.id)
         return node
 
     def _remove_orphans(self, rows: list[Operation]) -> None:
@@ -114,3 +148,33 @@ class Recovery:
         for path in self._drafts.iterdir():
             if path.name not in needed:
                 path.unlink(missing_ok=True)
+
+
+def _in_order(rows: Sequence[Operation]) -> list[Operation]:
+    """Every row behind the one that it waits for, whose id may be the greater one."""
+    waiting = {row.id: row for row in rows}
+    ordered: list[Operation] = []
+    while waiting:
+        ready = [row for row in waiting.values() if row.after not in waiting] or list(waiting.values())
+        ordered += [waiting.pop(row.id) for row in ready]
+    return ordered
+
+
+def _chain(row: Operation, later: Mapping[int, Operation]) -> list[Operation]:
+    """The rows that wait for this one, directly or not, in their order."""
+    chain: list[Operation] = []
+    while (follower := later.get(row.id)) is not None:
+        chain.append(follower)
+        row = follower
+    return chain
+
+
+def _as_left(row: Operation, *, superseded: bool) -> Operation:
+    """A row as the end of the process before left it: its last request may have been carried out."""
+    if row.state is State.LOCAL:
+        # A draft that was synced and never closed, or made under a name that only looked temporary.
+        return replace(row, state=State.QUEUED)
+    if superseded:
+        row = replace(row, superseded=True, state=State.QUEUED)
+    # Where bytes tell ours from a stranger's, it does no harm to look; elsewhere the row knows whether it was sent.
+    return row if row.resizes else replace(row, maybe_sent=True)

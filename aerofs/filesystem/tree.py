@@ -4,7 +4,7 @@ Every file with something local about it (a draft, an unsettled operation, a loc
 overlay under its name, its attachment is hidden, its inode is pinned. A file that is *plain* is only the catalog's.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from cachetools import LRUCache
@@ -26,7 +26,7 @@ from aerofs.model import Attachment, AttachmentId, Field, FieldRef, ValuePath
 from aerofs.namespace.catalog import Catalog
 from aerofs.namespace.familiar import probed
 from aerofs.namespace.inodes import ROOT, InodeTable
-from aerofs.namespace.names import encode
+from aerofs.namespace.names import apart, composed, encode
 from aerofs.namespace.overlay import Overlay
 from aerofs.namespace.snapshots import EMPTY, FieldFiles, Snapshot
 
@@ -118,11 +118,30 @@ class Tree:
         if placed is not None:
             # Somebody began to write it while we asked: what it was is hidden now.
             return Entry(name, placed.inode, placed)
-        found = self.files(parent, snapshot).find(name)
-        if found is None or self.overlay.is_hidden(found[1].id):
+        shown = self._shown(parent, snapshot)
+        found = name if name in shown else _look_alike(name, (*shown, *self.overlay.names(parent.place)))
+        if found is None:
             raise NotFoundError(f"{parent.path}/{name}: no such file")
-        node = self.file(parent, found[0], found[1], snapshot)
+        if found not in shown:
+            node = self.overlay.names(parent.place)[found]
+        else:
+            node = self.file(parent, found, shown[found], snapshot)
         return Entry(name, node.inode, node)
+
+    def _shown(self, parent: FieldNode, snapshot: Snapshot) -> Mapping[str, Attachment]:
+        """What the platform shows in a field, and this mount does not hide, under the names that are left for it."""
+        files, placed = self.files(parent, snapshot), self.overlay.names(parent.place)
+        if not placed and not self.overlay.hides:
+            return files
+        shown: dict[str, Attachment] = {}
+        for name, attachment in files.items():
+            if self.overlay.is_hidden(attachment.id):
+                continue
+            if name in placed:
+                # A name that is ours for now: somebody else's file is seen beside it.
+                name = apart(attachment.id, attachment.name, {**files, **placed})  # noqa: PLW2901
+            shown[name] = attachment
+        return shown
 
     def files(self, parent: FieldNode, snapshot: Snapshot) -> FieldFiles:
         """What the platform shows in a field.
@@ -223,12 +242,12 @@ class Tree:
                     yield entry
 
     def _file_entries(self, parent: FieldNode, snapshot: Snapshot) -> Iterator[Entry]:
-        placed = self.overlay.names(parent.place)
-        for name, attachment in list(self.files(parent, snapshot).items()):
-            if name not in placed and not self.overlay.is_hidden(attachment.id):
+        placed = list(self.overlay.names(parent.place).items())
+        for name, attachment in list(self._shown(parent, snapshot).items()):
+            if not self.overlay.is_hidden(attachment.id):
                 node = self.file(parent, name, attachment, snapshot)
                 yield Entry(name, node.inode, node)
-        for name, node in list(placed.items()):
+        for name, node in placed:
             yield Entry(name, node.inode, node)
 
     def modified_ns(self, node: DocumentNode) -> int:
@@ -313,7 +332,9 @@ class Tree:
 
     def parted(self, attachment: AttachmentId) -> None:
         """What a file was for a while is not this file any more: it is gone, or a file of its own."""
-        self.inodes.also(self.inodes.number_for(f"p:{attachment}"), f"a:{attachment}")
+        number = self.inodes.number_for(f"p:{attachment}")
+        self.inodes.also(number, f"a:{attachment}")
+        self.inodes.release(number)
 
     def plain(self, node: FileNode) -> None:
         """Nothing local is left about the file: only the catalog shows it."""
@@ -334,9 +355,12 @@ class Tree:
 
     def learned(self, _place: FieldRef, attachment: AttachmentId, size: int) -> None:
         """A download told the true size of an attachment."""
-        node = self.inodes.node(self.inodes.number_for(f"a:{attachment}"))
+        number = self.inodes.number_for(f"a:{attachment}")
+        node = self.inodes.node(number)
         if isinstance(node, FileNode):
             self.sized(node, size)
+        else:
+            self.inodes.release(number)
 
     def drop(self, node: FileNode) -> None:
         """The file has no name any more."""
@@ -377,3 +401,11 @@ class Tree:
 
 def _field_node(parent: DocumentNode, path: ValuePath) -> FieldNode:
     return FieldNode(parent, FieldRef(parent.parent.definition.id, parent.document, path))
+
+
+def _look_alike(name: str, names: Iterable[str]) -> str | None:
+    """The first name that looks the same: equal in NFC."""
+    if name.isascii():
+        return None
+    wanted = composed(name)
+    return next((own for own in names if composed(own) == wanted), None)

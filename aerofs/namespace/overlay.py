@@ -42,6 +42,11 @@ class Overlay(Generic[T]):
         """Tell whether some reason to hide the attachment is left."""
         return attachment in self._hidden
 
+    @property
+    def hides(self) -> bool:
+        """Whether anything is hidden at all."""
+        return bool(self._hidden)
+
     def place(self, field: FieldRef, name: str, node: T) -> None:
         """Let `node` stand under the name, whatever the platform or an earlier `place` has there."""
         self._placed.setdefault(field, {})[name] = node
