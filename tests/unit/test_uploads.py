@@ -1,0 +1,471 @@
+"""The runner of operations: order, pauses, supersession, withdrawal, and steps that make mistakes."""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from itertools import pairwise
+from math import inf
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from aerofs.content.operations import Operation, Retire, Role, State
+from aerofs.content.puts import Put
+from aerofs.content.steps import Performer
+from aerofs.content.store import Store
+from aerofs.content.uploads import Uploads, Work
+from aerofs.errors import AerofsError, DeniedError, NoSpaceError, UnavailableError
+from aerofs.model import Attachment, AttachmentId, DefinitionId, DocumentId, FieldRef, ValuePath
+
+AWAY = UnavailableError("away")
+DENIED = DeniedError("not you")
+
+
+def field(path: str) -> FieldRef:
+    return FieldRef(DefinitionId("d"), DocumentId("1"), ValuePath(path))
+
+
+def save(title: str = "a", place: str = "scan") -> Operation:
+    return Operation(place=field(place), path=f"d/1/{place}/{title}", file_name=title, title=title, size=0)
+
+
+async def forever(_put: Put) -> None:
+    await trio.sleep_forever()
+
+
+async def long(_put: Put) -> None:
+    await trio.sleep(100)
+
+
+class Scripted(Performer):
+    """Performs by word of the test; remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, float]] = []
+        self.answers: dict[str, list[Exception]] = {}
+        self.during: Callable[[Put], Awaitable[object]] | None = None
+
+    async def perform(self, put: Put) -> None:
+        self.asked.append((put.row.title, trio.current_time()))
+        if self.during is not None:
+            await self.during(put)
+        answers = self.answers.get(put.row.title)
+        if answers:
+            raise answers.pop(0)
+        if put.row.cancelled:
+            put.row = replace(put.row, retire=())
+        elif not put.row.superseded:
+            added = Attachment(AttachmentId(f"id of {put.row.title}"), put.row.title, put.row.size)
+            put.row = replace(put.row, added=added, retire=())
+
+    @property
+    def titles(self) -> list[str]:
+        return [title for title, _ in self.asked]
+
+    @property
+    def pauses(self) -> list[float]:
+        times = [time for _, time in self.asked]
+        return [later - earlier for earlier, later in pairwise(times)]
+
+
+class Room:
+    """A runner with a real journal and scripted steps."""
+
+    def __init__(self, store: Store, nursery: trio.Nursery) -> None:
+        self.store = store
+        self.steps = Scripted()
+        self.uploads = Uploads(self.steps, store.journal, store.blobs, store.drafts, nursery)
+
+    async def submit(self, row: Operation, *, previous: Work | None = None) -> Work:
+        if previous is not None:
+            row = replace(row, after=previous.row.id)
+        work = Work(await self.store.journal.record(row), previous=previous)
+        self.uploads.submit(work)
+        return work
+
+    def draft(self, name: str) -> Path:
+        path = self.store.drafts / name
+        path.write_bytes(b"bytes")
+        return path
+
+
+@asynccontextmanager
+async def opened(directory: Path) -> AsyncIterator[Room]:
+    with Store(directory) as store:
+        async with trio.open_nursery() as nursery:
+            yield Room(store, nursery)
+            nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+def clock() -> MockClock:
+    """Jumps where everybody sleeps; the threshold leaves time to the journal's thread."""
+    return MockClock(autojump_threshold=0.02)
+
+
+async def test_what_was_performed_is_settled_and_leaves_the_journal(tmp_path: Path) -> None:
+    async with opened(tmp_path) as room:
+        work = await room.submit(save())
+        await work.settled.wait()
+        assert work.row.added is not None
+        assert room.store.journal.load() == []
+        assert list(room.uploads) == []
+
+
+async def test_a_row_that_was_not_recorded_is_refused(tmp_path: Path) -> None:
+    async with opened(tmp_path) as room:
+        with pytest.raises(ValueError, match="record"):
+            room.uploads.submit(Work(save()))
+
+
+async def test_operations_of_one_field_take_turns_in_their_order(tmp_path: Path) -> None:
+    running = 0
+
+    async def alone(_put: Put) -> None:
+        nonlocal running
+        assert not running
+        running += 1
+        await trio.testing.wait_all_tasks_blocked()
+        running -= 1
+
+    async with opened(tmp_path) as room:
+        room.steps.during = alone
+        works = [await room.submit(save(title)) for title in "abcde"]
+        await works[-1].settled.wait()
+        assert room.steps.titles == list("abcde")
+
+
+async def test_other_fields_do_not_wait(tmp_path: Path) -> None:
+    release = trio.Event()
+
+    async def stuck(put: Put) -> None:
+        if put.row.title == "stuck":
+            await release.wait()
+
+    async with opened(tmp_path) as room:
+        room.steps.during = stuck
+        held = await room.submit(save("stuck", "one"))
+        other = await room.submit(save("other", "two"))
+        await other.settled.wait()
+        assert not held.settled.is_set()
+        release.set()
+        await held.settled.wait()
+
+
+async def test_a_move_waits_for_both_of_its_fields_and_nobody_is_locked_out(tmp_path: Path) -> None:
+    async with opened(tmp_path) as room:
+        there = replace(save("there", "two"), copy_of=(field("one"), AttachmentId("x")))
+        back = replace(save("back", "one"), copy_of=(field("two"), AttachmentId("y")))
+        works = [await room.submit(row) for row in (save("a", "one"), there, back, save("b", "two"))]
+        for work in works:
+            await work.settled.wait()
+        assert sorted(room.steps.titles) == ["a", "b", "back", "there"]
+        assert room.uploads._lines == {}
+
+
+async def test_pauses_grow_while_the_platform_is_away(tmp_path: Path, clock: MockClock) -> None:
+    del clock
+    async with opened(tmp_path) as room:
+        room.steps.answers["a"] = [AWAY] * 12
+        work = await room.submit(save())
+        await work.settled.wait()
+        pauses = room.steps.pauses
+        assert len(pauses) == 12
+        for count, pause in enumerate(pauses):
+            expected = min(300.0, 2.0**count)
+            assert 0.75 * expected <= pause <= 1.3 * expected + 0.5
+
+
+async def test_one_that_waits_for_its_next_try_lets_others_of_its_field_pass(
+    tmp_path: Path, clock: MockClock
+) -> None:
+    del clock
+    async with opened(tmp_path) as room:
+        room.steps.answers["a"] = [AWAY] * 3
+        first = await room.submit(save("a"))
+        await first.tried.wait()
+        second = await room.submit(save("b"))
+        await second.settled.wait()
+        assert not first.settled.is_set()
+        await first.settled.wait()
+
+
+async def test_retry_does_not_wait_for_the_pause(tmp_path: Path) -> None:
+    async with opened(tmp_path) as room:
+        room.steps.answers["a"] = [AWAY]
+        work = await room.submit(save())
+        await work.tried.wait()
+        await wait_all_tasks_blocked(0.02)
+        assert work.next_try is not None
+        with trio.fail_after(0.5):
+            room.uploads.retry()
+            await work.settled.wait()
+
+
+async def test_one_that_was_refused_is_held_until_it_is_asked_for(tmp_path: Path, clock: MockClock) -> None:
+    del clock
+    async with opened(tmp_path) as room:
+        room.steps.answers["a"] = [DENIED]
+        work = await room.submit(save())
+        await work.tried.wait()
+        await trio.sleep(10_000)
+        room.uploads.retry()
+        await trio.sleep(10_000)
+        assert work.row.state is State.HELD
+        (row,) = room.store.journal.load()
+        assert (row.state, row.error, row.tries) == (State.HELD, "not you", 1)
+        await room.uploads.drained()  # it is not waited for
+        room.uploads.retry(held=True)
+        await work.settled.wait()
+        assert room.steps.titles == ["a", "a"]
+
+
+async def test_one_that_an_earlier_mount_held_is_not_tried_by_this_one(
+    tmp_path: Path, clock: MockClock
+) -> None:
+    del clock
+    async with opened(tmp_path) as room:
+        work = await room.submit(replace(save(), state=State.HELD))
+        await trio.sleep(1000)
+        assert room.steps.asked == []
+        room.uploads.retry(held=True)
+        await work.settled.wait()
+
+
+async def test_a_full_local_disk_is_tried_again_by_itself(tmp_path: Path, clock: MockClock) -> None:
+    del clock
+    async with opened(tmp_path) as room:
+        room.steps.answers["a"] = [NoSpaceError("full")] * 3
+        work = await room.submit(save())
+        await work.settled.wait()
+        assert work.row.added is not None
+
+
+async def test_a_mistake_in_a_step_holds_the_row_and_ends_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(tmp_path) as room:
+        room.steps.answers["a"] = [ZeroDivisionError("oops")]
+        work = await room.submit(save())
+        with pytest.raises(AerofsError, match="oops"):
+            await room.uploads.wait(work, inf)
+        assert work.row.state is State.HELD
+        other = await room.submit(save("b"))
+        await other.settled.wait()
+        assert [record.levelno for record in caplog.records if record.exc_info] == [logging.ERROR]
+        room.uploads.retry(held=True)
+        await work.settled.wait()
+
+
+# -- waiting ---------------------------------------------------------------------------------------------------------
+
+
+async def test_waiting_no_time_returns_at_once(tmp_path: Path) -> None:
+    async with opened(tmp_path) as room:
+        room.steps.during = forever
+        work = await room.submit(save())
+        await room.uploads.wait(work, 0)
+        assert not work.tried.is_set()
+
+
+async def test_waiting_ends_with_its_time_and_the_work_goes_on(tmp_path: Path, clock: MockClock) -> None:
+    del clock
+    async with opened(tmp_path) as room:
+        room.steps.during = long
+        work = await room.submit(save())
+        started = trio.current_time()
+        await room.uploads.wait(work, 60)
+        assert 60 <= trio.current_time() - started < 61
+        await work.settled.wait()
+        assert work.row.added is not None
+
+
+async def test_waiting_raises_what_the_first_try_met(tmp_path: Path) -> None:
+    async with opened(tmp_path) as room:
+        room.steps.answers["a"] = [AWAY]
+        work = await room.submit(save())
+        with pytest.raises(UnavailableError):
+            await room.uploads.wait(work, inf)
+
+
+async def test_who_waits_behind_a_failure_hears_of_it(tmp_path: Path) -> None:
+    async with opened(tmp_path) as room:
+        room.steps.answers["a"] = [AWAY] * 2
+        first = await room.submit(save("a"))
+        second = await room.submit(save("b"), previous=first)
+        third = await room.submit(save("c"), previous=second)
+        for work in (first, second, third):
+            with pytest.raises(UnavailableError), trio.fail_after(5):
+                await room.uploads.wait(work, inf)
+
+
+# -- one after the other ---------------------------------------------------------------------------------------------
+
+
+async def test_a_superseded_save_brings_nothing_up_and_leaves_its_base_to_the_next(
+    tmp_path: Path, clock: MockClock
+) -> None:
+    del clock
+    base = Retire(field("scan"), AttachmentId("base"), "a", Role.BASE)
+    async with opened(tmp_path) as room:
+        room.steps.answers["a"] = [AWAY]
+        first = await room.submit(replace(save("a"), retire=(base,)))
+        await first.tried.wait()
+        seen: list[tuple[Retire, ...]] = []
+
+        async def look(put: Put) -> None:
+            seen.append(put.row.retire)
+
+        room.steps.during = look
+        second = await room.submit(save("b"), previous=first)
+        room.uploads.supersede(first)
+        await second.settled.wait()
+        assert first.row.added is None
+        assert seen[-1] == (base,)
+
+
+async def test_a_chain_of_superseded_saves_ends_in_one_upload(tmp_path: Path) -> None:
+    async with opened(tmp_path) as room:
+        room.steps.answers["0"] = [AWAY]
+        previous = await room.submit(save("0"))
+        await previous.tried.wait()
+        works = [previous]
+        for count in range(1, 5):
+            work = await room.submit(save(f"{count}"), previous=works[-1])
+            room.uploads.supersede(works[-1])
+            works.append(work)
+        await works[-1].settled.wait()
+        assert [work.row.added is not None for work in works] == [False] * 4 + [True]
+        assert room.store.journal.load() == []
+
+
+async def test_one_recorded_while_the_one_before_is_settled_inherits_all_the_same(tmp_path: Path) -> None:
+    async with opened(tmp_path) as room:
+        first = await room.submit(save("a"))
+        row = await room.store.journal.record(replace(save("b"), after=first.row.id))
+        await first.settled.wait()
+        seen: list[tuple[str, ...]] = []
+
+        async def look(put: Put) -> None:
+            seen.append(tuple(old.attachment for old in put.row.retire))
+
+        room.steps.during = look
+        second = Work(row, previous=first)
+        room.uploads.submit(second)
+        await second.settled.wait()
+        assert seen == [("id of a",)]
+
+
+# -- withdrawing -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [AWAY, DENIED])
+async def test_a_cancelled_operation_that_rests_is_withdrawn_at_once(
+    tmp_path: Path, error: AerofsError
+) -> None:
+    async with opened(tmp_path) as room:
+        room.steps.answers["a"] = [error]
+        work = await room.submit(save())
+        await work.tried.wait()
+        await room.uploads.cancel(work)
+        with trio.fail_after(2):
+            await work.settled.wait()
+        assert work.row.added is None
+        assert room.store.journal.load() == []
+
+
+async def test_a_cancellation_during_a_request_is_in_the_journal(tmp_path: Path) -> None:
+    go_on = trio.Event()
+    async with opened(tmp_path) as room:
+        room.steps.during = lambda _put: go_on.wait()
+        work = await room.submit(save())
+        await wait_all_tasks_blocked(0.02)
+        await room.uploads.cancel(work)
+        (row,) = room.store.journal.load()
+        assert row.cancelled
+        go_on.set()
+        await work.settled.wait()
+        assert room.store.journal.load() == []
+
+
+async def test_a_cancellation_at_the_very_end_does_not_bring_the_row_back(tmp_path: Path) -> None:
+    async with opened(tmp_path) as room:
+        work = await room.submit(save())
+        await work.settled.wait()
+        await room.uploads.cancel(work)
+        assert room.store.journal.load() == []
+
+
+async def test_a_dropped_operation_is_forgotten_with_its_bytes(tmp_path: Path) -> None:
+    async with opened(tmp_path) as room:
+        path = room.draft("x.draft")
+        room.steps.answers["a"] = [DENIED]
+        work = await room.submit(replace(save(), content=path.name))
+        await work.tried.wait()
+        await room.uploads.drop(work)
+        assert room.store.journal.load() == []
+        assert not path.exists()
+
+
+async def test_an_amended_operation_is_performed_as_it_is_now(tmp_path: Path) -> None:
+    async with opened(tmp_path) as room:
+        room.steps.answers["a"] = [DENIED]
+        work = await room.submit(save("a"))
+        await work.tried.wait()
+        await wait_all_tasks_blocked(0.02)
+        await room.uploads.amend(work, replace(work.row, title="b"))
+        await work.settled.wait()
+        assert room.steps.titles == ["a", "b"]
+
+
+# -- what becomes of the bytes ---------------------------------------------------------------------------------------
+
+
+async def test_what_was_brought_up_becomes_the_blob(tmp_path: Path) -> None:
+    async with opened(tmp_path) as room:
+        path = room.draft("x.draft")
+        work = await room.submit(replace(save(), content=path.name, size=5))
+        await work.settled.wait()
+        blob = room.store.blobs.get(AttachmentId("id of a"))
+        assert blob is not None
+        assert blob.pread(0, 5) == b"bytes"
+        assert not path.exists()
+
+
+async def test_what_the_platform_resizes_does_not(tmp_path: Path) -> None:
+    async with opened(tmp_path) as room:
+        path = room.draft("x.draft")
+        work = await room.submit(replace(save(), content=path.name, size=5, resizes=True))
+        await work.settled.wait()
+        assert room.store.blobs.get(AttachmentId("id of a")) is None
+        assert not path.exists()
+
+
+async def test_what_its_file_still_needs_stays(tmp_path: Path) -> None:
+    async with opened(tmp_path) as room:
+        path = room.draft("x.draft")
+        work = Work(await room.store.journal.record(replace(save(), content=path.name, size=5)))
+        work.takes_content = lambda _work: True
+        room.uploads.submit(work)
+        await work.settled.wait()
+        assert path.exists()
+
+
+async def test_the_end_of_the_process_leaves_every_row(tmp_path: Path) -> None:
+    async with opened(tmp_path) as room:
+        room.steps.during = forever
+        rows = [(await room.submit(save(title))).row for title in "abc"]
+    async with opened(tmp_path) as room:
+        assert room.store.journal.load() == rows
+
+
+async def test_drained_waits_for_what_will_be_performed(tmp_path: Path, clock: MockClock) -> None:
+    del clock
+    async with opened(tmp_path) as room:
+        room.steps.answers["a"] = [AWAY] * 4
+        works = [await room.submit(save(title)) for title in "abc"]
+        await room.uploads.drained()
+        assert all(work.settled.is_set() for work in works)
