@@ -277,6 +277,7 @@ class Moves:
         if node.aside is not None and (node.aside[0].place, node.aside[1]) == (home.place, name):
             await self._bring_back(node)  # `x~` is renamed to `x` again: nothing has happened
             return
+        ends = trio.current_time() + self._rename_wait
         async with self._commits.lock(node):
             # A save under way is awaited; one that only waits for its next try is retargeted.
             await self._await_busy(node)
@@ -305,7 +306,7 @@ class Moves:
         try:
             work = await self._begin(node, before)
             if work is not None:
-                await self._uploads.wait(work, self._rename_wait)
+                await self._uploads.wait(work, max(0.0, ends - trio.current_time()))
         except AerofsError as error:
             if error.temporary:
                 log.info("%s: renamed here, not yet on the platform: %s", node.path, error)

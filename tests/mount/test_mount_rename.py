@@ -2,11 +2,21 @@
 
 import errno
 import os
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.mount.harness import Background, Paper, fails_with, megabytes, names, opened
+from tests.mount.harness import (
+    Background,
+    LocalPlatform,
+    Mounting,
+    Paper,
+    fails_with,
+    megabytes,
+    names,
+    opened,
+)
 
 
 @pytest.fixture
@@ -278,3 +288,25 @@ def test_a_move_whose_answer_was_lost_is_done_once(paper: Paper, file: Path, oth
     assert names(other.scan) == ["file"]
     paper.drive.settled()
     assert (paper.held(), other.held()) == ([], [("file", b"content")])
+
+
+def test_a_rename_behind_a_slow_save_waits_no_longer_than_its_bound(
+    platform: LocalPlatform, mounting: Mounting
+) -> None:
+    drive = mounting(platform, close_wait=0, rename_wait=1)
+    paper = Paper(drive, platform.document())
+    paper.put("old", b"old")
+    paper.warm()
+    with platform.hold("save") as save:
+        (paper.scan / "slow").write_bytes(b"slow")
+        save.arrived()
+        (paper.scan / "queued").write_bytes(b"queued")
+        started = time.monotonic()
+        (paper.scan / "queued").rename(paper.scan / "renamed")
+        (paper.scan / "old").rename(paper.scan / "older")
+        assert time.monotonic() - started < 4
+        assert names(paper.scan) == ["older", "renamed", "slow"]
+        assert (paper.scan / "renamed").read_bytes() == b"queued"
+        save.release()
+    drive.settled()
+    assert sorted(paper.held()) == [("older", b"old"), ("renamed", b"queued"), ("slow", b"slow")]
