@@ -42,6 +42,7 @@ async def test_a_removed_file_whose_save_is_queued_leaves_nothing(office: Office
         await drive.find(A)
         await queued(drive, A, b"new")
         drive.network.away = False
+        await drive.platform.probe()
         _ = office.requests
         await drive.remove(A)
         assert office.requests == {"delete": 1}
