@@ -222,7 +222,7 @@ class Commits:
 
     def follow(self, node: FileNode, work: Work, *, frozen: Path | None = None) -> None:
         """Let the file learn how its operation goes."""
-        node.work = work
+        earlier, node.work = node.pending, work
         work.hidden, node.hidden = [*node.hidden], ()
         before = node.attachment, node.stands
 
@@ -244,6 +244,9 @@ class Commits:
             node.attachment, node.stands = before
 
         def settled(done: Work) -> bool:
+            if node.work is work:
+                # (One that it was to follow may still be there, if this one was dropped.)
+                node.work = earlier if earlier is not None and not earlier.settled.is_set() else None
             kept = self._settled(node, done, frozen)
             for attachment in done.hidden:
                 self._tree.overlay.unhide(attachment)
@@ -253,8 +256,6 @@ class Commits:
 
     def _settled(self, node: FileNode, work: Work, frozen: Path | None) -> bool:
         """The operation is over. Returns whether the node keeps the local file."""
-        if node.work is work:
-            node.work = None
         draft = node.draft
         kept = frozen is not None and draft is not None and draft.release_frozen(frozen)
         if node.life is Life.UNLINKED:

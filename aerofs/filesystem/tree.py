@@ -162,6 +162,13 @@ class Tree:
             self.inodes.claim(fact.inode, key)
         inode = self.inodes.number_for(key)
         node = self.inodes.node(inode)
+        if isinstance(node, FileNode) and node.life is Life.UNLINKED:
+            # It was removed here, but the platform kept it.
+            if node.draft is None:
+                node.life = Life.REAL
+            else:
+                self.parted(attachment.id)
+                inode, node = self.inodes.number_for(key), None
         if isinstance(node, FileNode):
             if node.attachment is not None and node.attachment.size is None and attachment.size is not None:
                 node.attachment = replace(node.attachment, size=attachment.size)

@@ -1,0 +1,243 @@
+"""After a crash, a refusal or an outage: what is shown, what goes on, and what nobody has to wait for."""
+
+import os
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from aerofs import errors
+from aerofs.sandbox import Access, Fault
+from tests.contract.conftest import Drive, Office, later, until
+
+A = "invoice/1/scan/a.txt"
+B = "invoice/1/scan/b.txt"
+PICTURE = "invoice/1/picture/a.jpg"
+
+
+async def append(drive: Drive, path: str, data: bytes) -> None:
+    size = (await drive.find(path)).size
+    handle = await drive.open(path, os.O_WRONLY | os.O_APPEND)
+    await drive.filesystem.write(handle, size, data)
+    await drive.close(handle)
+
+
+# -- after a crash ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_file_renamed_while_its_save_was_under_way_keeps_its_bytes_over_a_crash(
+    office: Office,
+) -> None:
+    with office.sandbox.hold("save"):
+        async with office.mounted(close_wait=0, rename_wait=0.2) as drive:
+            await drive.write(A, b"precious bytes")
+            await drive.rename(A, B)
+    async with office.mounted() as drive:
+        await drive.find("invoice/1/scan")
+        drive.network.away = True
+        assert "b.txt" in await drive.names("invoice/1/scan")
+        assert await drive.read(B) == b"precious bytes"
+        with pytest.raises(errors.UnavailableError):
+            await append(drive, B, b" and more")
+        await drive.back()
+        assert office.stored() == [("1/scan/b.txt", b"precious bytes and more")]
+        drive.assert_nothing_left()
+
+
+async def test_a_file_whose_new_version_stands_already_is_seen_once_after_a_crash(office: Office) -> None:
+    office.add(A, b"old")
+    with office.sandbox.hold("delete"):
+        async with office.mounted(close_wait=0) as drive:
+            await drive.write(A, b"new")
+            await until(lambda: len(office.stored()) == 2)
+            await until(lambda: drive.store.journal.load()[0].added is not None)
+    async with office.mounted() as drive:
+        await drive.find("invoice/1/scan")
+        drive.network.away = True
+        assert await drive.names("invoice/1/scan") == ["a.txt"]
+        assert await drive.read(A) == b"new"
+        await drive.back()
+        assert office.stored() == [("1/scan/a.txt", b"new")]
+        drive.assert_nothing_left()
+
+
+async def test_a_newer_version_behind_a_held_one_goes_up_after_a_crash(office: Office) -> None:
+    office.sandbox.tokens[office.sandbox.token] = Access(read_only=True)
+    async with office.mounted(close_wait=5) as drive:
+        with pytest.raises(errors.DeniedError):
+            await drive.write(A, b"one")
+        drive.network.away = True
+        with pytest.raises(errors.UnavailableError):
+            await drive.write(A, b"two")
+    office.sandbox.tokens[office.sandbox.token] = Access()
+    async with office.mounted() as drive:
+        await drive.drained()
+        assert office.stored() == [("1/scan/a.txt", b"two")]
+        drive.assert_nothing_left()
+
+
+async def test_a_row_whose_bytes_are_gone_leaves_the_platforms_version_in_sight(
+    office: Office, caplog: pytest.LogCaptureFixture
+) -> None:
+    office.add(A, b"old")
+    async with office.mounted() as drive:
+        await drive.find(A)
+        drive.network.away = True
+        with pytest.raises(errors.UnavailableError):
+            await drive.write(A, b"new")
+        for draft in drive.store.drafts.iterdir():
+            draft.unlink()
+    async with office.mounted() as drive:
+        assert await drive.read(A) == b"old"
+        assert drive.states() == {"a.txt": "held"}
+    assert "cannot be read" in caplog.text
+
+
+async def test_a_photo_that_was_never_sent_is_not_taken_for_a_colleagues_after_a_crash(
+    office: Office,
+) -> None:
+    async with office.mounted() as drive:
+        await drive.find("invoice/1/picture")
+        drive.network.away = True
+        with pytest.raises(errors.UnavailableError):
+            await drive.write(PICTURE, b"our photo")
+    office.add(PICTURE, b"their photo")
+    async with office.mounted() as drive:
+        await drive.drained()
+        assert sorted(data for _, data in office.stored()) == [b"our photo", b"their photo"]
+        drive.assert_nothing_left()
+
+
+async def test_a_photo_whose_answer_was_lost_arrives_once_over_a_crash(office: Office) -> None:
+    with office.sandbox.hold("save", answered=True) as hold:
+        async with office.mounted(close_wait=0) as drive:
+            await drive.write(PICTURE, b"our photo")
+            await hold.arrived()
+            await until(lambda: office.stored() != [])
+    async with office.mounted() as drive:
+        await drive.drained()
+        assert office.stored() == [("1/picture/a.jpg", b"our photo")]
+        drive.assert_nothing_left()
+
+
+async def test_a_moved_photo_is_not_taken_for_a_colleagues_of_that_name(office: Office) -> None:
+    office.add(PICTURE, b"our photo")
+    async with office.mounted() as drive:
+        await drive.find(PICTURE)
+        await drive.find("invoice/2/picture")
+        office.sandbox.add_fault(Fault("copy", "status", count=1, status=503))
+        await drive.rename(PICTURE, "invoice/2/picture/a.jpg")
+        office.add("invoice/2/picture/a.jpg", b"their photo")
+        await drive.drained()
+        assert sorted(data for _, data in office.stored()) == [b"our photo", b"their photo"]
+        assert office.stored("1/picture") == []
+
+
+# -- refusals that come late -----------------------------------------------------------------------------------------
+
+
+async def test_a_drain_does_not_wait_for_what_follows_a_held_save(office: Office) -> None:
+    with office.sandbox.hold("save") as hold:
+        async with office.mounted(close_wait=0, rename_wait=0.2) as drive:
+            await drive.write(A, b"new")
+            await hold.arrived()
+            await drive.rename(A, B)
+            office.sandbox.tokens[office.sandbox.token] = Access(read_only=True)
+            hold.release()
+            await until(lambda: "held" in drive.states().values())
+            await drive.drained()
+            assert drive.filesystem.only_failures_left()
+            assert await drive.read(B) == b"new"
+
+
+async def test_a_file_that_could_not_be_removed_in_the_end_is_seen_again(office: Office) -> None:
+    office.add("invoice/1/contract/a.txt", b"old")
+    path = "invoice/1/contract/a.txt"
+    async with office.mounted(rename_wait=0.2) as drive:
+        await drive.find(path)
+        drive.network.away = True
+        with pytest.raises(errors.UnavailableError):
+            await drive.write(path, b"new")
+        await drive.remove(path)
+        assert await drive.names("invoice/1/contract") == []
+        await drive.back()
+        assert await drive.names("invoice/1/contract") == ["a.txt"]
+        assert await drive.read(path) == b"old"
+        drive.assert_nothing_left()
+
+
+async def test_a_draft_that_was_too_large_can_be_started_over_while_an_earlier_save_is_held(
+    office: Office,
+) -> None:
+    path = "invoice/1/small/a.txt"
+    async with office.mounted() as drive:
+        await drive.find("invoice/1/small")
+        drive.network.away = True
+        with pytest.raises(errors.UnavailableError):
+            await drive.write(path, b"one")
+        with pytest.raises(errors.TooLargeError):
+            await drive.write(path, b"x" * 20_000)
+        assert await drive.read(path) == b"one"
+        with pytest.raises(errors.UnavailableError):
+            await drive.write(path, b"three")
+        await drive.back()
+        assert office.stored() == [("1/small/a.txt", b"three")]
+        drive.assert_nothing_left()
+
+
+# -- the rest --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_colleagues_file_is_seen_beside_ours_of_that_name_which_is_still_waiting(
+    office: Office,
+) -> None:
+    async with office.mounted(document_ttl=0.0) as drive:
+        await drive.find("invoice/1/scan")
+        drive.network.away = True
+        with pytest.raises(errors.UnavailableError):
+            await drive.write(A, b"ours")
+        office.add(A, b"theirs")
+        drive.network.away = False
+        await drive.platform.probe()
+        drive.filesystem.refresh()
+        ours, theirs = sorted(await drive.names("invoice/1/scan"), key=len)
+        assert ours == "a.txt"
+        assert await drive.read(f"invoice/1/scan/{ours}") == b"ours"
+        assert await drive.read(f"invoice/1/scan/{theirs}") == b"theirs"
+
+
+async def test_an_emptied_file_is_recorded_before_the_drive_ends(office: Office, clock: MockClock) -> None:
+    del clock
+    office.add(A, b"old")
+    async with office.mounted() as drive:
+        handle = await drive.open(A, os.O_WRONLY | os.O_TRUNC)
+        await drive.filesystem.flush(handle)
+        drive.network.away = True
+        assert drive.store.journal.load() == []
+        await drive.filesystem.settle()
+        assert len(drive.store.journal.load()) == 1
+    async with office.mounted() as drive:
+        await drive.drained()
+        assert office.stored() == [("1/scan/a.txt", b"")]
+
+
+async def test_a_new_file_does_not_wait_long_for_the_bytes_of_the_one_put_aside(
+    office: Office, clock: MockClock
+) -> None:
+    office.add(A, b"old")
+    async with office.mounted(rename_wait=5.0) as drive:
+        await drive.find(A)
+        await drive.rename(A, A + "~")
+        with office.sandbox.hold("download") as hold:
+            async with trio.open_nursery() as nursery:
+
+                async def create() -> None:
+                    with pytest.raises(errors.DeadlineError):
+                        await drive.write(A, b"new")
+
+                nursery.start_soon(create)
+                await hold.arrived()
+                await later(clock, 6.0)
+        await drive.write(A, b"new")
+        assert await drive.read(A + "~") == b"old"
+        assert office.stored() == [("1/scan/a.txt", b"new")]
