@@ -40,6 +40,8 @@ _WARNING = re.compile(r"^\S+ \S+ (WARNING|ERROR|CRITICAL)\b")
 _MEGABYTE = 1024 * 1024
 _POOL = {"order": 80, "invoice": 20}
 
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+
 T = TypeVar("T")
 Mounting: TypeAlias = Callable[..., "Drive"]
 """The fixture of that name: mounts a drive of the platform with these settings."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.harness import LocalPlatform, Mounting, Paper, fails_with, names, opened
+from tests.mount.harness import LocalPlatform, Mounting, Paper, fails_with, names, needs_root, opened
 
 HOUR = 3_600_000_000_000
 
@@ -74,6 +74,7 @@ def test_owner_and_times_of_directories_can_be_set_for_the_life_of_the_mount(pap
     assert (paper.scan.stat().st_mtime_ns, paper.scan.stat().st_mode & 0o777) == (HOUR, 0o750)
 
 
+@needs_root
 def test_the_owner_of_a_file_can_be_set(file: Path) -> None:
     os.chown(file, 1234, 5678)
     assert (file.stat().st_uid, file.stat().st_gid) == (1234, 5678)
@@ -121,6 +122,7 @@ def test_a_new_file_has_the_attributes_of_its_creator(paper: Paper) -> None:
     assert (paper.scan / "private").stat().st_uid == os.getuid()
 
 
+@needs_root
 def test_owner_and_modes_of_all_can_be_chosen(platform: LocalPlatform, mounting: Mounting) -> None:
     document = platform.document()
     platform.put("order", document, "scan", "file", b"x")
