@@ -44,7 +44,7 @@ class Network(httpx.AsyncBaseTransport):
     """The way to the platform: away on request, and cut for good at one request."""
 
     def __init__(self) -> None:
-        self._wire = httpx.AsyncHTTPTransport()
+        self._wire = httpx.AsyncHTTPTransport(verify=False)  # plain http; reading trust takes time
         self.away = False
         self.reached = trio.Event()
         self._left: int | None = None

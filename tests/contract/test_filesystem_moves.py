@@ -54,7 +54,7 @@ async def test_a_removed_file_whose_save_is_queued_leaves_nothing(office: Office
 
 async def test_a_file_removed_while_the_platform_is_away_goes_when_it_is_back(office: Office) -> None:
     office.add(A, b"old")
-    async with office.mounted() as drive:
+    async with office.mounted(rename_wait=0.5) as drive:
         await drive.find(A)
         await queued(drive, A, b"new")
         await drive.remove(A)

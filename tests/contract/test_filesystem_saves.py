@@ -272,7 +272,7 @@ async def test_of_five_saves_while_the_platform_is_away_the_last_one_is_uploaded
 
 
 async def test_of_saves_behind_a_lost_answer_none_waits_and_one_copy_stays(office: Office) -> None:
-    async with office.mounted() as drive:
+    async with office.mounted(metadata_deadline=0.5) as drive:
         await drive.find("invoice/1/scan")
         office.sandbox.add_fault(Fault("save", "drop_answer"))
         office.sandbox.add_fault(Fault("*", "cut", count=None))
