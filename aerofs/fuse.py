@@ -30,7 +30,7 @@ from pyfuse3 import (
     XAttrNameT,
 )
 
-from aerofs.errors import AerofsError, NotFoundError
+from aerofs.errors import AerofsError, NoAttributeError, NotFoundError
 from aerofs.filesystem import Filesystem
 from aerofs.filesystem.attributes import Attributes, Changes
 
@@ -42,6 +42,8 @@ _NAME_MAX = 255
 _COHERENT_DIRECT_IO = (6, 6)
 """From this kernel on, readers of an inode see what a direct_io handle writes."""
 
+_ORDINARY = (NotFoundError, NoAttributeError)
+"""Asked for all day long: the kernel looks for `security.capability` at every buffered write."""
 _UNWANTED = f"fuse_reply_* failed with {os.strerror(errno.ENOENT)}"
 
 
@@ -68,7 +70,7 @@ def _guarded(
         except pyfuse3.FUSEError:
             raise
         except AerofsError as error:
-            level = logging.DEBUG if isinstance(error, NotFoundError) else logging.INFO
+            level = logging.DEBUG if isinstance(error, _ORDINARY) else logging.INFO
             log.log(level, "%s: %s (%s)", name, error, errno.errorcode.get(error.errno))
             raise pyfuse3.FUSEError(error.errno) from error
         except Exception as error:
