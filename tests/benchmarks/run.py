@@ -2,8 +2,8 @@
 
 `scripts/bench` prints a Markdown table; `--json FILE` keeps every sample, `--quick` tries everything once and small,
 `--rounds N` and `--only NAME` (a piece of work, may be repeated) change what is measured. Seconds depend on the machine
-and on its mood, ratios less so: all contestants of a round work within the same minute, in turns, and the medians of
-the rounds are compared.
+and on its mood, ratios less so: all contestants of a round work within the same minute, in turns, and the ratio shown is
+the median of the rounds' ratios.
 """
 
 import argparse
@@ -188,7 +188,8 @@ def _requests(samples: list[Sample]) -> str:
 
 
 def _ratio(ours: list[Sample], theirs: list[Sample]) -> str:
-    ratio = median(one.seconds for one in ours) / median(one.seconds for one in theirs)
+    """The median of the rounds' own ratios: what disturbed a round disturbed both."""
+    ratio = median(one.seconds / other.seconds for one, other in zip(ours, theirs, strict=True))
     return f"{ratio:.2g}" if ratio < 10 else f"{ratio:.0f}"
 
 
