@@ -197,9 +197,7 @@ class Uploads:
                 await self._rest(work, None if work.row.state is State.HELD else _pause(work.row.tries))
             if work.dropped and work.row.id in self._works:
                 await self._forget(work)
-        except (
-            Exception
-        ):  # the mount must not end by the mistake of one operation; its row stays for the next
+        except Exception:  # a mistake of ours must not end the mount; the row stays for the next one
             log.exception("%s: unexpected", work.row)
         finally:
             # A cancelled drive is the end of the process: the row stays for the next mount.
@@ -284,13 +282,19 @@ class Uploads:
             if later.previous is work:
                 later.row, later.previous = inherit(later.row, work.row), None
                 work.heirs.append(later)
-        await self._journal.remove(work.row.id, successors=[heir.row for heir in work.heirs])
+        # (After a journal that failed once, an heir may be settled by now: its row is not to rise again.)
+        heirs = [heir.row for heir in work.heirs if heir.row.id in self._works]
+        await self._journal.remove(work.row.id, successors=heirs)
         self._works.pop(work.row.id, None)
         self._dispose_content(work)
 
     def _dispose_content(self, work: Work) -> None:
         row = work.row
-        taken = work.takes_content(work) if work.takes_content is not None else False
+        try:
+            taken = work.takes_content(work) if work.takes_content is not None else False
+        except Exception:  # the operation is over, whatever its file makes of that
+            log.exception("%s: unexpected", row)
+            taken = True
         if row.content is None and row.copy_of is not None and row.added is not None:
             self._blobs.share(row.copy_of[1], row.added.id)
         if row.content is None or taken:

@@ -1,7 +1,7 @@
 """The runner of operations: order, pauses, supersession, withdrawal, and steps that make mistakes."""
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import pairwise
@@ -452,6 +452,38 @@ async def test_what_its_file_still_needs_stays(tmp_path: Path) -> None:
         room.uploads.submit(work)
         await work.settled.wait()
         assert path.exists()
+
+
+async def test_a_mistake_of_its_file_does_not_hold_what_is_done(tmp_path: Path) -> None:
+    async with opened(tmp_path) as room:
+        path = room.draft("x.draft")
+        work = Work(await room.store.journal.record(replace(save(), content=path.name, size=5)))
+        work.takes_content = lambda _work: 1 // 0 > 0
+        room.uploads.submit(work)
+        await work.settled.wait()
+        assert work.row.state is State.QUEUED
+        assert room.store.journal.load() == []
+        assert path.exists()
+
+
+async def test_a_journal_that_fails_at_the_end_is_asked_again(
+    tmp_path: Path, clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del clock
+    async with opened(tmp_path) as room:
+        remove, refusals = room.store.journal.remove, [NoSpaceError("full")]
+
+        async def full(row: int, *, successors: Iterable[Operation] = ()) -> None:
+            if refusals:
+                raise refusals.pop()
+            await remove(row, successors=successors)
+
+        monkeypatch.setattr(room.store.journal, "remove", full)
+        first = await room.submit(save("a"))
+        second = await room.submit(save("b"), previous=first)
+        await first.settled.wait()
+        await second.settled.wait()
+        assert room.store.journal.load() == []
 
 
 async def test_the_end_of_the_process_leaves_every_row(tmp_path: Path) -> None:
