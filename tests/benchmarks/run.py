@@ -2,8 +2,8 @@
 
 `scripts/bench` prints a Markdown table; `--json FILE` keeps every sample, `--quick` tries everything once and small,
 `--rounds N` and `--only NAME` (a piece of work, may be repeated) change what is measured. Seconds depend on the machine
-and on its mood, ratios less so: all contestants of a round work within the same minute, in turns, and the ratio shown is
-the median of the rounds' ratios.
+and on its mood, ratios less so: all contestants of a round work within the same minute, in turns, and the ratio shown
+is the median of the rounds' ratios.
 """
 
 import argparse
