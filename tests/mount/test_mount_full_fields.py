@@ -71,7 +71,8 @@ def test_a_replacement_that_is_refused_leaves_the_full_field_as_it_was(paper: Pa
         path.write_bytes(b"new")
     assert sorted(paper.held("few")) == [("file 0", b"old"), ("file 1", b"old"), ("file 2", b"old")]
     assert [save["state"] for save in paper.drive.saves("held", "queued")] == ["held"]
-    assert names(paper.path / "few") == ["file 0", "file 1", "file 2"]
+    # What was put back has a new id, and is seen beside ours until that is settled.
+    assert {"file 0", "file 1", "file 2"} <= set(names(paper.path / "few"))
     assert path.read_bytes() == b"new"
     path.unlink()
     eventually(lambda: names(paper.path / "few") == ["file 0", "file 2"])
