@@ -529,8 +529,11 @@ class Moves:
         if node.draft is None:
             # From now on it lives only here, so its bytes must be here.
             with trio.move_on_after(self._rename_wait) as waiting:
-                draft = await self.copy(node)
-                node.draft, node.committed = draft, draft.changes
+                async with self.lock(node):
+                    # (A writer may have made its draft while we waited for our turn.)
+                    if node.draft is None:
+                        draft = await self.copy(node)
+                        node.draft, node.committed = draft, draft.changes
             if waiting.cancelled_caught or node.draft is None:
                 self._nursery.start_soon(self._fetch_aside, node)
                 raise DeadlineError(
