@@ -35,6 +35,7 @@ from aerofs.errors import (
     UnavailableError,
 )
 from aerofs.filesystem import Filesystem
+from aerofs.filesystem.asides import Asides
 from aerofs.filesystem.attributes import Attributor
 from aerofs.filesystem.commits import Commits
 from aerofs.filesystem.files import Files
@@ -42,6 +43,8 @@ from aerofs.filesystem.kernel import Kernel
 from aerofs.filesystem.moves import Moves
 from aerofs.filesystem.recovery import Recovery
 from aerofs.filesystem.tree import Tree
+from aerofs.filesystem.unlinking import Unlinking
+from aerofs.filesystem.versions import Versions
 from aerofs.fuse import Handlers, KernelCaches
 from aerofs.model import Attachment, AttachmentId, FieldRef
 from aerofs.namespace.catalog import Catalog
@@ -159,23 +162,37 @@ def compose(
     commits = Commits(
         tree, uploads, store.journal, store.blobs, kernel, nursery, close_wait=settings.close_wait
     )
-    moves = Moves(
+    wait = settings.rename_wait
+    versions = Versions(tree, reader, store.drafts, wait=wait)
+    asides = Asides(tree, commits, versions, kernel, nursery, wait=wait)
+    unlinking = Unlinking(
         tree,
         commits,
         uploads,
         store.journal,
         platform,
-        reader,
-        store.drafts,
-        kernel,
-        nursery,
+        versions,
+        asides,
         read_only=settings.read_only,
-        rename_wait=settings.rename_wait,
+        wait=wait,
+    )
+    moves = Moves(
+        tree,
+        commits,
+        uploads,
+        store.journal,
+        versions,
+        asides,
+        unlinking,
+        kernel,
+        read_only=settings.read_only,
+        rename_wait=wait,
     )
     files = Files(
         tree,
         commits,
-        moves,
+        asides,
+        versions,
         reader,
         store.drafts,
         nursery,
@@ -187,6 +204,7 @@ def compose(
         tree=tree,
         files=files,
         moves=moves,
+        unlinking=unlinking,
         commits=commits,
         uploads=uploads,
         recovery=Recovery(tree, commits, uploads, store.journal, store.drafts),

@@ -26,10 +26,11 @@ from aerofs.errors import (
     RefusedError,
     StaleError,
 )
+from aerofs.filesystem.asides import Asides
 from aerofs.filesystem.commits import EMPTY_QUIET, Commits
-from aerofs.filesystem.moves import Moves
 from aerofs.filesystem.nodes import Directory, FieldNode, FileNode, Life, Node
 from aerofs.filesystem.tree import Entry, Tree
+from aerofs.filesystem.versions import Versions
 from aerofs.model import AttachmentId
 from aerofs.namespace.familiar import is_local, is_trash, looks_temporary
 from aerofs.namespace.names import check_new
@@ -63,7 +64,8 @@ class Files:
         self,
         tree: Tree,
         commits: Commits,
-        moves: Moves,
+        asides: Asides,
+        versions: Versions,
         reader: Reader,
         drafts: Path,
         nursery: trio.Nursery,
@@ -74,7 +76,8 @@ class Files:
     ) -> None:
         self._tree = tree
         self._commits = commits
-        self._moves = moves
+        self._asides = asides
+        self._versions = versions
         self._reader = reader
         self._drafts = drafts
         self._nursery = nursery
@@ -139,7 +142,7 @@ class Files:
             self._check_room(home, name)
         draft = Draft.empty(self._drafts, limit=self._limit(home))
         try:
-            retire, follows = await self._moves.claim(home, name)
+            retire, follows = await self._asides.claim(home, name)
         except BaseException:
             draft.discard()
             raise
@@ -165,7 +168,7 @@ class Files:
 
     def _check_room(self, home: FieldNode, name: str) -> None:
         field = self._tree.field(home.place)
-        if field is None or field.maximum_attachments is None or self._moves.is_aside(home, name):
+        if field is None or field.maximum_attachments is None or self._asides.is_aside(home, name):
             return
         if self._tree.occupied(home.place) >= field.maximum_attachments:
             raise QuotaError(f"{home.path}: the field admits {field.maximum_attachments} files")
@@ -265,7 +268,7 @@ class Files:
                 await self._commits.commit(node, wait=self._close_wait)
 
     async def _truncate(self, node: FileNode) -> None:
-        async with self._moves.lock(node):
+        async with self._versions.lock(node):
             if node.draft is None:
                 if node.size == 0 and node.attachment is not None:
                     return
@@ -282,7 +285,7 @@ class Files:
 
     async def _draft(self, node: FileNode) -> Draft:
         """The node's draft, made from the version that is there."""
-        async with self._moves.lock(node):
+        async with self._versions.lock(node):
             if node.draft is None:
                 self._adopt(node, await self.copy(node))
         if node.draft is None:
@@ -291,7 +294,7 @@ class Files:
 
     async def copy(self, node: FileNode) -> Draft:
         """The bytes that the platform has of a file, as a new draft."""
-        return await self._moves.copy(node)
+        return await self._versions.copy(node)
 
     def _adopt(self, node: FileNode, draft: Draft) -> None:
         node.draft, node.committed = draft, 0

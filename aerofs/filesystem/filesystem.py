@@ -32,6 +32,7 @@ from aerofs.filesystem.moves import Moves
 from aerofs.filesystem.nodes import Directory, FieldNode, FileNode, Life
 from aerofs.filesystem.recovery import Recovery
 from aerofs.filesystem.tree import Entry, Tree
+from aerofs.filesystem.unlinking import Unlinking
 
 _FILES_FREE = 1 << 30
 
@@ -55,6 +56,7 @@ class Filesystem:
         tree: Tree,
         files: Files,
         moves: Moves,
+        unlinking: Unlinking,
         commits: Commits,
         uploads: Uploads,
         recovery: Recovery,
@@ -66,6 +68,7 @@ class Filesystem:
         self._tree = tree
         self._files = files
         self._moves = moves
+        self._unlinking = unlinking
         self._commits = commits
         self._uploads = uploads
         self._recovery = recovery
@@ -226,7 +229,7 @@ class Filesystem:
 
     async def unlink(self, parent: int, name: str) -> None:
         """Remove a file, as unlink(2)."""
-        await self._moves.unlink(self._tree.directory(parent), name)
+        await self._unlinking.unlink(self._tree.directory(parent), name)
 
     async def rename(self, old: tuple[int, str], new: tuple[int, str], flags: int) -> None:
         """Rename, as renameat2(2)."""

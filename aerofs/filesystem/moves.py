@@ -1,28 +1,19 @@
-"""Unlinking and renaming: what leaves, what takes whose place, and what the platform is asked to do for it.
+"""Renaming: what takes whose place, and what the platform is asked to do for it.
 
 A rename is a journalled intent: the names swap here at once, the platform is given `rename_wait` seconds to refuse
 (then everything is as before), and after that the work goes on in the journal.
 """
 
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
-from weakref import WeakKeyDictionary
 
 import trio
 
-from aerofs.content.draft import Draft
 from aerofs.content.journal import Journal
-from aerofs.content.operations import Operation, Retire, Role, State
-from aerofs.content.puts import Remote
-from aerofs.content.reader import Reader
+from aerofs.content.operations import Operation, Retire, Role
 from aerofs.content.uploads import Uploads, Work
 from aerofs.errors import (
     AerofsError,
-    DeadlineError,
     ExistsError,
     InvalidNameError,
     IsDirectoryError,
@@ -32,26 +23,21 @@ from aerofs.errors import (
     RefusedError,
     TooLargeError,
 )
+from aerofs.filesystem.asides import Asides, Claim
 from aerofs.filesystem.commits import Commits
 from aerofs.filesystem.kernel import Kernel
 from aerofs.filesystem.nodes import Directory, FieldNode, FileNode, Life
 from aerofs.filesystem.tree import Tree
+from aerofs.filesystem.unlinking import Unlinking
+from aerofs.filesystem.versions import Versions
+from aerofs.model import FieldRef
 from aerofs.namespace.familiar import is_local, is_trash
 from aerofs.namespace.names import check_new, encode
 
-if TYPE_CHECKING:
-    from aerofs.model import FieldRef
-
 log = logging.getLogger(__name__)
-
-ASIDE_WAIT = 60.0
-"""Seconds after which a file that was renamed to a local name is back, unless a new one took its name."""
 
 _NOREPLACE = 1
 """RENAME_NOREPLACE of renameat2(2); the other flags are not known here."""
-
-Claim: TypeAlias = tuple[tuple[Retire, ...], Work | None]
-"""What a file that takes over a name has to retire, and the operation that it has to come after."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +49,13 @@ class _Before:
     title: str
     life: Life
     retire: tuple[Retire, ...]
-    stands: "FieldRef | None"
+    stands: FieldRef | None
     follows: Work | None
     aside: tuple[FieldNode, str] | None
 
 
 class Moves:
-    """Unlink and rename."""
+    """Renames files."""
 
     def __init__(
         self,
@@ -77,11 +63,10 @@ class Moves:
         commits: Commits,
         uploads: Uploads,
         journal: Journal,
-        remote: Remote,
-        reader: Reader,
-        drafts: Path,
+        versions: Versions,
+        asides: Asides,
+        unlinking: Unlinking,
         kernel: Kernel,
-        nursery: trio.Nursery,
         *,
         read_only: bool,
         rename_wait: float,
@@ -90,125 +75,12 @@ class Moves:
         self._commits = commits
         self._uploads = uploads
         self._journal = journal
-        self._remote = remote
-        self._reader = reader
-        self._drafts = drafts
+        self._versions = versions
+        self._asides = asides
+        self._unlinking = unlinking
         self._kernel = kernel
-        self._nursery = nursery
         self._read_only = read_only
         self._rename_wait = rename_wait
-        self._locks: WeakKeyDictionary[FileNode, trio.Lock] = WeakKeyDictionary()
-        self._aside: dict[tuple[FieldRef, str], FileNode] = {}
-
-    @asynccontextmanager
-    async def lock(self, node: FileNode) -> AsyncIterator[None]:
-        """One at a time: making a file's draft."""
-        async with self._locks.setdefault(node, trio.Lock()):
-            yield
-
-    async def copy(self, node: FileNode) -> Draft:
-        """The bytes that the platform has of a file, as a new draft."""
-        field = self._tree.field(node.place)
-        limit = field.maximum_size if field is not None else None
-        if node.attachment is None:
-            return Draft.empty(self._drafts, limit=limit)
-        handle = self._reader.open(node.stands or node.place, node.attachment)
-        try:
-            return await Draft.copy_of(await handle.fetch_all(), self._drafts, limit=limit)
-        finally:
-            handle.close()
-
-    async def keep_for_readers(self, node: FileNode) -> None:
-        """A file that is open goes from the platform: what its readers may still ask for must be here."""
-        if not node.handles or node.draft is not None or node.attachment is None:
-            return
-        handle = self._reader.open(node.stands or node.place, node.attachment)
-        try:
-            with trio.move_on_after(self._rename_wait):
-                await handle.fetch_all()
-        except AerofsError as error:
-            log.info("%s: goes while it is open, and its readers may miss it: %s", node.path, error)
-        finally:
-            handle.close()
-
-    # -- unlink --------------------------------------------------------------------------------------------------
-
-    async def unlink(self, parent: Directory, name: str) -> None:
-        """Remove a file: from the platform, if it is there.
-
-        Raises:
-            NotFoundError, IsDirectoryError, ReadOnlyError: As unlink(2).
-            AerofsError: The platform refused; the file stays.
-        """
-        node = (await self._tree.find(parent, name)).node
-        if not isinstance(node, FileNode):
-            raise IsDirectoryError(f"{name} is a directory")
-        if self._read_only:
-            raise ReadOnlyError(f"{node.path}: the mount is read-only")
-        async with self._commits.lock(node):
-            own = node.pending
-            for work in (own, node.follows):
-                if work is not None:
-                    await self._withdraw(work)
-            if node.pending is None:
-                await self.keep_for_readers(node)
-                # (What it has withdrawn, with all that it was to replace, is gone by now.)
-                await self._delete(node, withdrawn=own is not None and own.row.added is None)
-            self._forget_aside(node)
-            life, node.life = node.life, Life.UNLINKED
-            log.debug("%s: unlinked (%s)", node.path, life)
-            if node.pending is None:
-                self._tree.plain(node)
-            else:
-                self._tree.unname(node)
-            await self._commits.forget_row(node)
-        if node.handles == 0:
-            self._commits.discard_draft(node)
-
-    async def _delete(self, node: FileNode, *, withdrawn: bool) -> None:
-        """Delete what the name stands for on the platform: exactly the attachments that this file is or replaces."""
-        retire = node.retire
-        if node.follows is not None and node.follows.settled.is_set():
-            # What another file's operation left standing under this name.
-            row = node.follows.row
-            retire = (*retire, *row.retire)
-            if row.added is not None:
-                retire = (*retire, Retire(row.place, row.added.id, row.added.name, Role.OVER))
-        doomed = [(old.place, old.attachment) for old in retire]
-        if node.attachment is not None and not withdrawn:
-            doomed.append((node.stands or node.place, node.attachment.id))
-        for place, attachment in doomed:
-            try:
-                await self._remote.delete(place, attachment)
-            except NotFoundError:
-                # Somebody was faster; a newer file of that name is not ours to delete.
-                self._tree.catalog.expire(place)
-            self._tree.catalog.removed(place, attachment)
-            self._journal.forget(attachment)
-        for attachment in node.hidden:
-            self._tree.overlay.unhide(attachment)
-        node.hidden, node.retire, node.follows = (), (), None
-
-    async def _withdraw(self, work: Work) -> None:
-        """A save or a move of the file is not settled: it brings nothing up any more, and takes back what it did.
-
-        Raises:
-            AerofsError: The platform does not let us take it back.
-        """
-        if work.settled.is_set():
-            return
-        await self._uploads.cancel(work)
-        row = work.row
-        if not (work.running or row.maybe_sent or row.added or row.retire):
-            return  # it only stands in line, and will find that there is nothing left to do
-        with trio.move_on_after(self._rename_wait):
-            await self._uploads.resolved(work)
-        work.unwatched = not work.settled.is_set()
-        if work.row.state is State.HELD and work.unwatched:
-            await self._uploads.restore(work)
-            raise work.error or RefusedError(f"{work.row.path}: cannot be taken back")
-
-    # -- rename --------------------------------------------------------------------------------------------------
 
     async def rename(
         self, old_parent: Directory, old_name: str, new_parent: Directory, new_name: str, flags: int
@@ -264,7 +136,12 @@ class Moves:
         if field.maximum_size is not None and (node.size or 0) > field.maximum_size:
             raise TooLargeError(f"{home.path}: the field admits {field.maximum_size} bytes a file")
         stays = node.place == home.place and node.life is Life.REAL
-        if field.maximum_attachments is None or target is not None or stays or self.is_aside(home, name):
+        if (
+            field.maximum_attachments is None
+            or target is not None
+            or stays
+            or self._asides.is_aside(home, name)
+        ):
             return
         if self._tree.occupied(home.place) >= field.maximum_attachments:
             raise QuotaError(f"{home.path}: the field admits {field.maximum_attachments} files")
@@ -275,7 +152,7 @@ class Moves:
         self, node: FileNode, home: FieldNode, name: str, title: str, target: FileNode | None
     ) -> None:
         if node.aside is not None and (node.aside[0].place, node.aside[1]) == (home.place, name):
-            await self._bring_back(node)  # `x~` is renamed to `x` again: nothing has happened
+            await self._asides.bring_back(node)  # `x~` is renamed to `x` again: nothing has happened
             return
         ends = trio.current_time() + self._rename_wait
         async with self._commits.lock(node):
@@ -295,7 +172,7 @@ class Moves:
             chain = node.pending is None and node.follows is None
             retire, follows = await self._take_over(home, name, target, chain=chain)
             node.follows = follows or node.follows
-            self._forget_aside(node)
+            self._asides.forget(node)
             node.stands = node.stands or (node.place if node.attachment is not None else None)
             self._tree.place(node)
             self._tree.move(node, home, name)
@@ -422,13 +299,13 @@ class Moves:
             chain: An unsettled save of the target may be followed; else it is withdrawn.
         """
         if target is None:
-            retire, work = await self.claim(home, name)
+            retire, work = await self._asides.claim(home, name)
             return (retire, work) if work is None or chain else ((*retire, *await self._give_up(work)), None)
         async with self._commits.lock(target):
             return await self._replace(target, chain=chain)
 
     async def _replace(self, target: FileNode, *, chain: bool) -> Claim:
-        await self.keep_for_readers(target)
+        await self._versions.keep_for_readers(target)
         retire: tuple[Retire, ...] = target.retire
         work = target.pending or target.follows
         if (
@@ -449,7 +326,7 @@ class Moves:
             place = target.stands or target.place
             retire = (*retire, Retire(place, target.attachment.id, target.attachment.name, Role.OVER))
             self._tree.overlay.hide(target.attachment.id)
-        self._forget_aside(target)
+        self._asides.forget(target)
         target.life = Life.UNLINKED
         if target.pending is None:
             self._tree.plain(target)
@@ -460,7 +337,7 @@ class Moves:
 
     async def _give_up(self, work: Work) -> tuple[Retire, ...]:
         """Withdraw an operation; if it was through before it could be taken back, what it brought up is to go."""
-        await self._withdraw(work)
+        await self._unlinking.withdraw(work)
         if not work.settled.is_set() or work.row.added is None:
             return ()
         added = work.row.added
@@ -480,8 +357,7 @@ class Moves:
         node.title, node.life, node.retire, node.hidden = before.title, before.life, before.retire, ()
         node.stands, node.follows = before.stands, before.follows
         if before.aside is not None:
-            node.aside = before.aside
-            self._aside[before.aside[0].place, before.aside[1]] = node
+            self._asides.put(node, *before.aside)
         if node.life is Life.LOCAL:
             await self._commits.journal(node, durable=False)
         elif node.draft is None:
@@ -495,12 +371,10 @@ class Moves:
                 await self._commits.journal(target, durable=False)
         self._kernel.forget_entry(parent, name)
 
-    # -- to a local name, and back -------------------------------------------------------------------------------
-
     async def _to_local(self, node: FileNode, home: FieldNode, name: str, target: FileNode | None) -> None:
         """`x` becomes `x~`: the platform keeps its copy until a new `x` arrives, or `x` is back after a while."""
         if target is not None:
-            await self.unlink(home, name)
+            await self._unlinking.unlink(home, name)
         async with self._commits.lock(node):
             await self._await_busy(node)
             was_real = node.life is Life.REAL
@@ -513,90 +387,4 @@ class Moves:
         if node.draft is not None:
             await self._commits.journal(node, durable=False)
         if was_real and (node.attachment is not None or node.pending is not None):
-            node.aside = (old_home, old_name)
-            self._aside[old_home.place, old_name] = node
-            self._nursery.start_soon(self._come_back_later, node)
-
-    def is_aside(self, home: FieldNode, name: str) -> bool:
-        """A file of that name was renamed to a local one, and its copy still stands on the platform."""
-        return (home.place, name) in self._aside
-
-    async def claim(self, home: FieldNode, name: str) -> Claim:
-        """A new file takes a name: what was put aside from it is what the new one replaces."""
-        node = self._aside.get((home.place, name))
-        if node is None:
-            return (), None
-        if node.draft is None:
-            # From now on it lives only here, so its bytes must be here.
-            with trio.move_on_after(self._rename_wait) as waiting:
-                async with self.lock(node):
-                    # (A writer may have made its draft while we waited for our turn.)
-                    if node.draft is None:
-                        draft = await self.copy(node)
-                        node.draft, node.committed = draft, draft.changes
-            if waiting.cancelled_caught or node.draft is None:
-                self._nursery.start_soon(self._fetch_aside, node)
-                raise DeadlineError(
-                    f"{node.path}: is still being fetched, and {name} cannot be replaced before"
-                )
-            await self._commits.journal(node, durable=False)
-        self._forget_aside(node)
-        work, node.work = node.pending, None
-        retire: tuple[Retire, ...] = ()
-        if work is not None:
-            # What it brings up, or replaces, is the new file's affair.
-            work.announced = work.retracted = None
-            if node.attachment is not None:
-                work.hidden.append(node.attachment.id)
-        elif node.attachment is not None:
-            # It stays hidden: from now on on behalf of the new file.
-            place = node.stands or node.place
-            retire = (Retire(place, node.attachment.id, node.attachment.name, Role.BASE),)
-        node.attachment, node.stands = None, None
-        return retire, work
-
-    def _forget_aside(self, node: FileNode) -> None:
-        if node.aside is not None:
-            home, name = node.aside
-            node.aside = None
-            self._aside.pop((home.place, name), None)
-
-    async def _fetch_aside(self, node: FileNode) -> None:
-        """Have the bytes here by the time somebody tries again to take the name."""
-        if node.attachment is None:
-            return
-        handle = self._reader.open(node.stands or node.place, node.attachment)
-        try:
-            await handle.fetch_all()
-        except AerofsError as error:
-            log.info("%s: could not be fetched yet: %s", node.path, error)
-        finally:
-            handle.close()
-
-    async def _come_back_later(self, node: FileNode) -> None:
-        aside = node.aside
-        await trio.sleep(ASIDE_WAIT)
-        if node.aside is aside and aside is not None and node.life is Life.LOCAL:
-            log.info("%s: no new version came, the file is back as %s", node.path, aside[1])
-            parent, name = self._tree.number(node.home), node.name
-            await self._bring_back(node)
-            self._kernel.forget_entry(parent, name)
-            self._kernel.forget_entry(self._tree.number(node.home), node.name)
-
-    async def _bring_back(self, node: FileNode) -> None:
-        if node.aside is None:
-            return
-        home, name = node.aside
-        self._forget_aside(node)
-        self._tree.move(node, home, name)
-        node.life = Life.REAL
-        if not node.changed:
-            await self._commits.forget_row(node)
-        if node.draft is not None:
-            await self._commits.released(node)
-        elif node.work is None:
-            node.stands = None
-            self._tree.plain(node)
-
-
-__all__ = ["Claim", "Moves"]
+            self._asides.put(node, old_home, old_name)

@@ -1,0 +1,132 @@
+"""Files put aside: `x` was renamed to a name that never leaves this machine (`x~`).
+
+The platform keeps its copy as `x` until a new `x` arrives, which then replaces it; if none comes, `x` is back.
+"""
+
+import logging
+from typing import TYPE_CHECKING, TypeAlias
+
+import trio
+
+from aerofs.content.operations import Retire, Role
+from aerofs.content.uploads import Work
+from aerofs.errors import DeadlineError
+from aerofs.filesystem.commits import Commits
+from aerofs.filesystem.kernel import Kernel
+from aerofs.filesystem.nodes import FieldNode, FileNode, Life
+from aerofs.filesystem.tree import Tree
+from aerofs.filesystem.versions import Versions
+
+if TYPE_CHECKING:
+    from aerofs.model import FieldRef
+
+log = logging.getLogger(__name__)
+
+ASIDE_WAIT = 60.0
+"""Seconds after which a file that was renamed to a local name is back, unless a new one took its name."""
+
+Claim: TypeAlias = tuple[tuple[Retire, ...], Work | None]
+"""What a file that takes over a name has to retire, and the operation that it has to come after."""
+
+
+class Asides:
+    """Who is aside, and from which name.
+
+    Args:
+        wait: Seconds that a new file of the name waits for the bytes of the one put aside.
+    """
+
+    def __init__(
+        self,
+        tree: Tree,
+        commits: Commits,
+        versions: Versions,
+        kernel: Kernel,
+        nursery: trio.Nursery,
+        *,
+        wait: float,
+    ) -> None:
+        self._tree = tree
+        self._commits = commits
+        self._versions = versions
+        self._kernel = kernel
+        self._nursery = nursery
+        self._wait = wait
+        self._aside: dict[tuple[FieldRef, str], FileNode] = {}
+
+    def put(self, node: FileNode, home: FieldNode, name: str) -> None:
+        """The file stands on the platform under that name, which it has left here."""
+        node.aside = (home, name)
+        self._aside[home.place, name] = node
+        self._nursery.start_soon(self._come_back_later, node)
+
+    def is_aside(self, home: FieldNode, name: str) -> bool:
+        """A file of that name was renamed to a local one, and its copy still stands on the platform."""
+        return (home.place, name) in self._aside
+
+    async def claim(self, home: FieldNode, name: str) -> Claim:
+        """A new file takes a name: what was put aside from it is what the new one replaces."""
+        node = self._aside.get((home.place, name))
+        if node is None:
+            return (), None
+        if node.draft is None:
+            # From now on it lives only here, so its bytes must be here.
+            with trio.move_on_after(self._wait) as waiting:
+                async with self._versions.lock(node):
+                    # (A writer may have made its draft while we waited for our turn.)
+                    if node.draft is None:
+                        draft = await self._versions.copy(node)
+                        node.draft, node.committed = draft, draft.changes
+            if waiting.cancelled_caught or node.draft is None:
+                self._nursery.start_soon(self._versions.fetch, node)
+                raise DeadlineError(
+                    f"{node.path}: is still being fetched, and {name} cannot be replaced before"
+                )
+            await self._commits.journal(node, durable=False)
+        self.forget(node)
+        work, node.work = node.pending, None
+        retire: tuple[Retire, ...] = ()
+        if work is not None:
+            # What it brings up, or replaces, is the new file's affair.
+            work.announced = work.retracted = None
+            if node.attachment is not None:
+                work.hidden.append(node.attachment.id)
+        elif node.attachment is not None:
+            # It stays hidden: from now on on behalf of the new file.
+            place = node.stands or node.place
+            retire = (Retire(place, node.attachment.id, node.attachment.name, Role.BASE),)
+        node.attachment, node.stands = None, None
+        return retire, work
+
+    def forget(self, node: FileNode) -> None:
+        """The file does not go back to the name that it had."""
+        if node.aside is not None:
+            home, name = node.aside
+            node.aside = None
+            self._aside.pop((home.place, name), None)
+
+    async def _come_back_later(self, node: FileNode) -> None:
+        aside = node.aside
+        await trio.sleep(ASIDE_WAIT)
+        if node.aside is aside and aside is not None and node.life is Life.LOCAL:
+            log.info("%s: no new version came, the file is back as %s", node.path, aside[1])
+            parent, name = self._tree.number(node.home), node.name
+            await self.bring_back(node)
+            self._kernel.forget_entry(parent, name)
+            self._kernel.forget_entry(self._tree.number(node.home), node.name)
+
+    async def bring_back(self, node: FileNode) -> None:
+        """The file has the name again that it had before it was put aside: nothing has happened."""
+        if node.aside is None:
+            return
+        home, name = node.aside
+        self.forget(node)
+        self._tree.move(node, home, name)
+        node.life = Life.REAL
+        if not node.changed:
+            await self._commits.forget_row(node)
+        if node.draft is not None:
+            await self._commits.released(node)
+        elif node.work is None:
+            node.stands = None
+            self._tree.plain(node)

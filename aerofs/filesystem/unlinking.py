@@ -1,0 +1,127 @@
+"""Unlinking: exactly what the name stands for leaves the platform, and nothing of it comes back.
+
+A save or a move of the file that is not settled is withdrawn; what others have open stays readable.
+"""
+
+import logging
+
+import trio
+
+from aerofs.content.journal import Journal
+from aerofs.content.operations import Retire, Role, State
+from aerofs.content.puts import Remote
+from aerofs.content.uploads import Uploads, Work
+from aerofs.errors import IsDirectoryError, NotFoundError, ReadOnlyError, RefusedError
+from aerofs.filesystem.asides import Asides
+from aerofs.filesystem.commits import Commits
+from aerofs.filesystem.nodes import Directory, FileNode, Life
+from aerofs.filesystem.tree import Tree
+from aerofs.filesystem.versions import Versions
+
+log = logging.getLogger(__name__)
+
+
+class Unlinking:
+    """Removes files.
+
+    Args:
+        wait: Seconds that a removal waits for a withdrawn operation.
+    """
+
+    def __init__(
+        self,
+        tree: Tree,
+        commits: Commits,
+        uploads: Uploads,
+        journal: Journal,
+        remote: Remote,
+        versions: Versions,
+        asides: Asides,
+        *,
+        read_only: bool,
+        wait: float,
+    ) -> None:
+        self._tree = tree
+        self._commits = commits
+        self._uploads = uploads
+        self._journal = journal
+        self._remote = remote
+        self._versions = versions
+        self._asides = asides
+        self._read_only = read_only
+        self._wait = wait
+
+    async def unlink(self, parent: Directory, name: str) -> None:
+        """Remove a file: from the platform, if it is there.
+
+        Raises:
+            NotFoundError, IsDirectoryError, ReadOnlyError: As unlink(2).
+            AerofsError: The platform refused; the file stays.
+        """
+        node = (await self._tree.find(parent, name)).node
+        if not isinstance(node, FileNode):
+            raise IsDirectoryError(f"{name} is a directory")
+        if self._read_only:
+            raise ReadOnlyError(f"{node.path}: the mount is read-only")
+        async with self._commits.lock(node):
+            own = node.pending
+            for work in (own, node.follows):
+                if work is not None:
+                    await self.withdraw(work)
+            if node.pending is None:
+                await self._versions.keep_for_readers(node)
+                # (What it has withdrawn, with all that it was to replace, is gone by now.)
+                await self._delete(node, withdrawn=own is not None and own.row.added is None)
+            self._asides.forget(node)
+            life, node.life = node.life, Life.UNLINKED
+            log.debug("%s: unlinked (%s)", node.path, life)
+            if node.pending is None:
+                self._tree.plain(node)
+            else:
+                self._tree.unname(node)
+            await self._commits.forget_row(node)
+        if node.handles == 0:
+            self._commits.discard_draft(node)
+
+    async def _delete(self, node: FileNode, *, withdrawn: bool) -> None:
+        """Delete what the name stands for on the platform: exactly the attachments that this file is or replaces."""
+        retire = node.retire
+        if node.follows is not None and node.follows.settled.is_set():
+            # What another file's operation left standing under this name.
+            row = node.follows.row
+            retire = (*retire, *row.retire)
+            if row.added is not None:
+                retire = (*retire, Retire(row.place, row.added.id, row.added.name, Role.OVER))
+        doomed = [(old.place, old.attachment) for old in retire]
+        if node.attachment is not None and not withdrawn:
+            doomed.append((node.stands or node.place, node.attachment.id))
+        for place, attachment in doomed:
+            try:
+                await self._remote.delete(place, attachment)
+            except NotFoundError:
+                # Somebody was faster; a newer file of that name is not ours to delete.
+                self._tree.catalog.expire(place)
+            self._tree.catalog.removed(place, attachment)
+            self._journal.forget(attachment)
+        for attachment in node.hidden:
+            self._tree.overlay.unhide(attachment)
+        node.hidden, node.retire, node.follows = (), (), None
+
+    async def withdraw(self, work: Work) -> None:
+        """A save or a move of the file is not settled: it brings nothing up any more, and takes back what it did.
+
+        Raises:
+            AerofsError: The platform does not let us take it back.
+        """
+        if work.settled.is_set():
+            return
+        await self._uploads.cancel(work)
+        row = work.row
+        if not (work.running or row.maybe_sent or row.added or row.retire):
+            return  # it only stands in line, and will find that there is nothing left to do
+        with trio.move_on_after(self._wait):
+            await self._uploads.resolved(work)
+        work.unwatched = not work.settled.is_set()
+        if work.row.state is State.HELD and work.unwatched:
+            await self._uploads.restore(work)
+            raise work.error or RefusedError(f"{work.row.path}: cannot be taken back")

@@ -1,0 +1,71 @@
+"""What the platform has of a file, brought to this disk: to be changed, kept aside, or for those who still read it."""
+
+import logging
+from pathlib import Path
+from weakref import WeakKeyDictionary
+
+import trio
+
+from aerofs.content.draft import Draft
+from aerofs.content.reader import Reader
+from aerofs.errors import AerofsError
+from aerofs.filesystem.nodes import FileNode
+from aerofs.filesystem.tree import Tree
+
+log = logging.getLogger(__name__)
+
+
+class Versions:
+    """Copies of the version that stands.
+
+    Args:
+        wait: Seconds that a removal waits for the bytes that its readers may still ask for.
+    """
+
+    def __init__(self, tree: Tree, reader: Reader, drafts: Path, *, wait: float) -> None:
+        self._tree = tree
+        self._reader = reader
+        self._drafts = drafts
+        self._wait = wait
+        self._locks: WeakKeyDictionary[FileNode, trio.Lock] = WeakKeyDictionary()
+
+    def lock(self, node: FileNode) -> trio.Lock:
+        """One at a time: making a file's draft."""
+        return self._locks.setdefault(node, trio.Lock())
+
+    async def copy(self, node: FileNode) -> Draft:
+        """The bytes that the platform has of a file, as a new draft."""
+        field = self._tree.field(node.place)
+        limit = field.maximum_size if field is not None else None
+        if node.attachment is None:
+            return Draft.empty(self._drafts, limit=limit)
+        handle = self._reader.open(node.stands or node.place, node.attachment)
+        try:
+            return await Draft.copy_of(await handle.fetch_all(), self._drafts, limit=limit)
+        finally:
+            handle.close()
+
+    async def keep_for_readers(self, node: FileNode) -> None:
+        """A file that is open goes from the platform: what its readers may still ask for must be here."""
+        if not node.handles or node.draft is not None or node.attachment is None:
+            return
+        handle = self._reader.open(node.stands or node.place, node.attachment)
+        try:
+            with trio.move_on_after(self._wait):
+                await handle.fetch_all()
+        except AerofsError as error:
+            log.info("%s: goes while it is open, and its readers may miss it: %s", node.path, error)
+        finally:
+            handle.close()
+
+    async def fetch(self, node: FileNode) -> None:
+        """Have the bytes here by the time somebody tries again to take the name."""
+        if node.attachment is None:
+            return
+        handle = self._reader.open(node.stands or node.place, node.attachment)
+        try:
+            await handle.fetch_all()
+        except AerofsError as error:
+            log.info("%s: could not be fetched yet: %s", node.path, error)
+        finally:
+            handle.close()
