@@ -124,7 +124,7 @@ class Asides:
         self._tree.move(node, home, name)
         node.life = Life.REAL
         if not node.changed:
-            await self._commits.forget_row(node)
+            await self._commits.outcomes.forget_row(node)
         if node.draft is not None:
             await self._commits.released(node)
         elif node.work is None:

@@ -1,4 +1,4 @@
-"""When and how a draft becomes a save, and what a settled save means for the file.
+"""When and how a draft becomes a save.
 
 Concurrency: one commit of a file at a time (`_locks`); everything else is synchronous on the trio thread. The order is
 always: freeze, sync and hash and record (one hop into the writer thread), submit, wait.
@@ -13,14 +13,14 @@ import trio
 
 from aerofs.content.blobs import Blobs
 from aerofs.content.draft import Draft, digest, local_error
-from aerofs.content.journal import Fact, Journal
+from aerofs.content.journal import Journal
 from aerofs.content.operations import Operation, Retire, Role, State
 from aerofs.content.uploads import Uploads, Work
 from aerofs.errors import AerofsError, UnavailableError
 from aerofs.filesystem.kernel import Kernel
 from aerofs.filesystem.nodes import FileNode, Life
+from aerofs.filesystem.outcomes import Outcomes
 from aerofs.filesystem.tree import Tree
-from aerofs.model import Attachment
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,11 @@ _LARGE = 4 << 20
 
 
 class Commits:
-    """Turns drafts into operations."""
+    """Turns drafts into operations.
+
+    Attributes:
+        outcomes: Lets files learn how these go.
+    """
 
     def __init__(
         self,
@@ -50,10 +54,16 @@ class Commits:
         self._tree = tree
         self._uploads = uploads
         self._journal = journal
-        self._blobs = blobs
-        self._kernel = kernel
         self._nursery = nursery
         self._close_wait = close_wait
+        self.outcomes = Outcomes(
+            tree,
+            journal,
+            blobs,
+            kernel,
+            nursery,
+            journal_anew=lambda node: nursery.start_soon(self._journal_anew, node),
+        )
         self._locks: WeakKeyDictionary[FileNode, trio.Lock] = WeakKeyDictionary()
         self._deferred: set[FileNode] = set()
 
@@ -88,7 +98,7 @@ class Commits:
             return
         if node.life is Life.UNLINKED:
             if node.handles == 0:
-                self.discard_draft(node)
+                self.outcomes.discard_draft(node)
             return
         if node.life is Life.LOCAL:
             if node.changed:
@@ -97,7 +107,7 @@ class Commits:
         if node.changed and node.draft.refusal is None:
             await self._commit_alone(node)
         else:
-            self.let_go(node)
+            self.outcomes.let_go(node)
 
     def defer(self, node: FileNode, seconds: float) -> None:
         """Commit after that much quiet, unless a release comes first."""
@@ -173,7 +183,7 @@ class Commits:
             raise
         node.committed, node.journalled, node.retire, node.follows = changes, 0, (), None
         work = Work(row, previous=previous)
-        self.follow(node, work, frozen=path)
+        self.outcomes.follow(node, work, frozen=path)
         self._uploads.submit(work)
         if previous is not None:
             # Not before this one is in the journal: until then the earlier one holds all that close() accepted.
@@ -220,151 +230,12 @@ class Commits:
             first = (lambda: _synced_only(row, draft)) if durable else None
             node.journalled = (await self._journal.record(row, first=first, durable=durable)).id
 
-    def follow(self, node: FileNode, work: Work, *, frozen: Path | None = None) -> None:
-        """Let the file learn how its operation goes."""
-        earlier, node.work = node.pending, work
-        work.hidden, node.hidden = [*node.hidden], ()
-        before = node.attachment, node.stands
-
-        def announced(added: Attachment) -> None:
-            if node.attachment is not None and self._tree.is_placed(node):
-                work.hidden.append(node.attachment.id)
-            size = added.size if added.size is not None else work.row.size
-            node.attachment, node.stands = replace(added, size=size), work.row.place
-            self._tree.became(node, asked=work.row.file_name)
-            self.remember(node)  # times that were set since the row was written
-
-        def retracted() -> None:
-            if node.attachment is not None:
-                self._tree.parted(node.attachment.id)
-            if self._tree.is_placed(node) and node.attachment is not None:
-                self._tree.overlay.unhide(node.attachment.id)
-                if before[0] is not None:
-                    work.hidden.remove(before[0].id)
-            node.attachment, node.stands = before
-
-        def settled(done: Work) -> bool:
-            if node.work is work:
-                # (One that it was to follow may still be there, if this one was dropped.)
-                node.work = earlier if earlier is not None and not earlier.settled.is_set() else None
-            kept = self._settled(node, done, frozen)
-            for attachment in done.hidden:
-                self._tree.overlay.unhide(attachment)
-            return kept
-
-        work.announced, work.retracted, work.takes_content = announced, retracted, settled
-
-    def _settled(self, node: FileNode, work: Work, frozen: Path | None) -> bool:
-        """The operation is over. Returns whether the node keeps the local file."""
-        draft = node.draft
-        kept = frozen is not None and draft is not None and draft.release_frozen(frozen)
-        if node.life is Life.UNLINKED:
-            if not node.handles:
-                self.discard_draft(node)
-            self._tree.plain(node)
-        elif node.work is None and draft is None:
-            self._tree.plain(node)
-        elif work.row.added is not None or not kept:
-            self.let_go(node)
-        # (Else withdrawn or dropped: who has it open, or under another name, goes on with the draft.)
-        if node.journalled and node.life is Life.REAL:
-            # The row of an fsync since then names what this operation was to replace.
-            self._nursery.start_soon(self._journal_anew, node)
-        return kept
-
     async def _journal_anew(self, node: FileNode) -> None:
         try:
             if node.journalled:
                 await self.journal(node, durable=False)
         except AerofsError as error:
             log.error("%s: could not be noted in the journal: %s", node.path, error)
-
-    def let_go(self, node: FileNode) -> None:
-        """The last writer is gone and the platform has it all: the draft's file becomes the blob."""
-        draft = node.draft
-        if draft is None or node.writers or node.life is not Life.REAL:
-            return
-        if node.work is not None:
-            if draft.refusal is not None and not node.work.settled.is_set():
-                self._fall_back(node, node.work)
-            return
-        if node.changed:
-            if draft.refusal is not None:
-                self._abandon_refused(node)
-            return
-        node.draft = None
-        draft.close()
-        attachment, field = node.attachment, self._tree.field(node.place)
-        resized = field is not None and field.resizes_images
-        if attachment is not None and not resized and attachment.size in (None, draft.size):
-            self._blobs.adopt(attachment.id, draft.path, draft.size)
-        else:
-            draft.path.unlink(missing_ok=True)
-            self._kernel.forget_pages(node.inode)
-        self._tree.plain(node)
-
-    def start_over(self, node: FileNode) -> None:
-        """A draft that met an error is emptied: a new one takes its place, and can be saved."""
-        refused = node.draft
-        if refused is None:
-            return
-        node.draft = Draft.empty(refused.path.parent, limit=refused.limit)
-        node.draft.changes = refused.changes + 1
-        refused.discard()
-
-    def _fall_back(self, node: FileNode, work: Work) -> None:
-        """A draft met an error while an earlier save waits: that save's bytes are what the file holds."""
-        refused, content = node.draft, work.row.content
-        if refused is None or content is None:
-            return
-        kept = refused.path.parent / content
-        if kept == refused.path:
-            return
-        node.draft = Draft(kept)
-        node.draft.freeze()
-        node.committed = node.draft.changes
-        refused.discard()
-        self._kernel.forget_pages(node.inode)
-
-    def discard_draft(self, node: FileNode) -> None:
-        """Nobody can reach these bytes any more."""
-        if node.draft is not None:
-            node.draft.discard()
-            node.draft = None
-
-    def _abandon_refused(self, node: FileNode) -> None:
-        """A write failed and the user was told: what was there before is what stays."""
-        log.info(
-            "%s: the draft met an error and is dropped: %s", node.path, node.draft and node.draft.refusal
-        )
-        self.discard_draft(node)
-        self._kernel.forget_pages(node.inode)
-        for attachment in node.hidden:
-            self._tree.overlay.unhide(attachment)
-        node.hidden, node.retire, node.follows = (), (), None
-        if node.journalled:
-            self._nursery.start_soon(self._forget_row_alone, node)
-        if node.attachment is None:
-            self._tree.drop(node)
-        else:
-            self._tree.plain(node)
-
-    def remember(self, node: FileNode) -> None:
-        """Keep the local facts of a file that is on the platform."""
-        if node.attachment is not None:
-            self._journal.remember(node.attachment.id, Fact(node.inode, node.mtime_ns, node.mode))
-
-    async def forget_row(self, node: FileNode) -> None:
-        """The draft's own row (not a submitted one) goes."""
-        if node.journalled:
-            row, node.journalled = node.journalled, 0
-            await self._journal.remove(row)
-
-    async def _forget_row_alone(self, node: FileNode) -> None:
-        try:
-            await self.forget_row(node)
-        except AerofsError as error:
-            log.error("%s: could not be taken out of the journal: %s", node.path, error)
 
     async def settle_all(self) -> None:
         """Commit at once what waits for quiet (before an unmount). One that cannot be recorded stops no other."""

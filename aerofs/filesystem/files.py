@@ -257,7 +257,7 @@ class Files:
         finally:
             node.writers -= 1
             if node.draft is not None and node.draft.refusal is not None:
-                self._commits.let_go(node)
+                self._commits.outcomes.let_go(node)
         if number is None and node.writers == 0:
             # No handle, so no flush will come.
             if node.life is Life.LOCAL:
@@ -276,7 +276,7 @@ class Files:
                 draft.changes += 1
                 self._adopt(node, draft)
             elif node.draft.refusal is not None:
-                self._commits.start_over(node)
+                self._commits.outcomes.start_over(node)
             elif node.draft.size:
                 await node.draft.truncate(0)
             else:

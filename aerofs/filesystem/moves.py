@@ -200,7 +200,7 @@ class Moves:
             raise
         finally:
             if target is not None and target.life is Life.UNLINKED and target.handles == 0:
-                self._commits.discard_draft(target)
+                self._commits.outcomes.discard_draft(target)
 
     async def _begin(self, node: FileNode, before: _Before) -> Work | None:
         """Give the platform what the rename means for it. None where nothing is to be waited for."""
@@ -278,7 +278,7 @@ class Moves:
             )
         work = Work(await self._journal.record(row), previous=previous)
         node.retire, node.follows = (), None
-        self._commits.follow(node, work)
+        self._commits.outcomes.follow(node, work)
         self._uploads.submit(work)
         if previous is not None and pending is None:
             self._uploads.supersede(previous)  # of the file whose place this one takes
@@ -332,7 +332,7 @@ class Moves:
             self._tree.plain(target)
         else:
             self._tree.unname(target)
-        await self._commits.forget_row(target)
+        await self._commits.outcomes.forget_row(target)
         return retire, work
 
     async def _give_up(self, work: Work) -> tuple[Retire, ...]:
@@ -383,7 +383,7 @@ class Moves:
             self._tree.place(node)
             self._tree.move(node, home, name)
             node.life, node.exclusive = Life.LOCAL, False
-            await self._commits.forget_row(node)
+            await self._commits.outcomes.forget_row(node)
         if node.draft is not None:
             await self._commits.journal(node, durable=False)
         if was_real and (node.attachment is not None or node.pending is not None):

@@ -70,7 +70,7 @@ class Recovery:
         if node is not None:
             self._nodes[row.id] = node
             frozen = draft.freeze() if draft is not None else None
-            self._commits.follow(node, work, frozen=frozen)
+            self._commits.outcomes.follow(node, work, frozen=frozen)
         else:
             work.takes_content = self._shown_again
             if draft is not None:

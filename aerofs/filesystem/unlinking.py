@@ -79,9 +79,9 @@ class Unlinking:
                 self._tree.plain(node)
             else:
                 self._tree.unname(node)
-            await self._commits.forget_row(node)
+            await self._commits.outcomes.forget_row(node)
         if node.handles == 0:
-            self._commits.discard_draft(node)
+            self._commits.outcomes.discard_draft(node)
 
     async def _delete(self, node: FileNode, *, withdrawn: bool) -> None:
         """Delete what the name stands for on the platform: exactly the attachments that this file is or replaces."""

@@ -1,0 +1,106 @@
+"""The life of a mount; one nursery holds all background tasks.
+
+Start: state directory, platform (is it there, is it aero, is the token good), recovery, kernel, control socket, ready.
+End, however it comes (umount, SIGTERM, SIGINT): the kernel's loop returns, uploads get a bounded time, what
+is left stays in the journal. After a crash nothing is unmounted: writes must not land in the directory below.
+"""
+
+import hashlib
+import resource
+from collections.abc import Callable
+from pathlib import Path
+
+import platformdirs
+import trio
+
+from aerofs.content.store import Store
+from aerofs.errors import (
+    AerofsError,
+    ConfigError,
+    DeniedError,
+    NotFoundError,
+    ProtocolError,
+    UnavailableError,
+)
+from aerofs.fuse import KernelCaches
+from aerofs.mount.composition import compose
+from aerofs.mount.service import Service
+from aerofs.namespace.catalog import Catalog
+from aerofs.platform import Platform
+from aerofs.settings import Settings
+
+__all__ = ["compose", "run", "state_directory"]
+
+
+def run(settings: Settings, *, ready: Callable[[], None]) -> None:
+    """Mount, serve until unmounted, finish. Blocks.
+
+    Args:
+        settings: The choices for this mount.
+        ready: Called once the mount answers.
+
+    Raises:
+        AerofsError: What kept the mount from starting, in one sentence.
+    """
+    try:
+        _admit_many_files()
+        trio.run(_live, settings, ready, strict_exception_groups=True)
+    except ExceptionGroup as group:
+        raise _first(group) from group
+
+
+def _admit_many_files() -> None:
+    """A file that waits to be brought up keeps its draft open: the usual soft limit of 1024 is soon reached."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _first(group: ExceptionGroup[Exception]) -> Exception:
+    """The error that a nursery wrapped; a group of several is told by its first of ours."""
+    error: Exception = group
+    while isinstance(error, ExceptionGroup):
+        ours = [inner for inner in error.exceptions if isinstance(inner, AerofsError)]
+        error = ours[0] if ours else error.exceptions[0]
+    return error
+
+
+async def _live(settings: Settings, ready: Callable[[], None]) -> None:
+    with Store(state_directory(settings)) as store:
+        async with Platform(settings) as platform, trio.open_nursery() as background:
+            kernel = KernelCaches(background)
+            filesystem, catalog = compose(settings, store, platform, kernel, background)
+            await _introduce(settings, catalog)
+            await filesystem.recover()
+            mount = Service(settings, filesystem, platform, kernel, background)
+            await mount.serve(ready)
+            await catalog.aclose()
+            background.cancel_scope.cancel()
+
+
+def state_directory(settings: Settings) -> Path:
+    """Where journal and drafts of this mount live: one directory per URL, environment and mount point of this user.
+
+    The token is no part of it: tokens are renewed, and what waits in the journal must not be lost sight of then.
+    """
+    if settings.state_dir is not None:
+        return settings.state_dir
+    place = (settings.url, settings.environment, str(settings.mountpoint))
+    key = hashlib.sha256("\0".join(place).encode()).hexdigest()[:16]
+    return platformdirs.user_state_path("aerofs") / key
+
+
+async def _introduce(settings: Settings, catalog: Catalog) -> None:
+    """The first request: is the platform there, is it aero, does it know us?
+
+    Raises:
+        ConfigError: One sentence on what is wrong, for the person who mounts.
+    """
+    where = f"{settings.url} (environment {settings.environment})"
+    try:
+        await catalog.definitions()
+    except DeniedError as error:
+        raise ConfigError(f"{where} refuses the token: {error}") from error
+    except (ProtocolError, NotFoundError) as error:
+        raise ConfigError(f"{where} does not answer like an aero platform: {error}") from error
+    except UnavailableError as error:
+        raise ConfigError(f"{where} cannot be reached: {error}") from error

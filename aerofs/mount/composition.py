@@ -1,0 +1,131 @@
+"""Everything is composed here, by constructor: the rooms of one mount, but for the kernel's edge.
+
+So tests can drive a filesystem without a mount.
+"""
+
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import trio
+
+from aerofs.content.origin import Download
+from aerofs.content.reader import Reader
+from aerofs.content.steps import Performer
+from aerofs.content.store import Store
+from aerofs.content.uploads import Uploads
+from aerofs.filesystem import Filesystem
+from aerofs.filesystem.asides import Asides
+from aerofs.filesystem.attributes import Attributor
+from aerofs.filesystem.commits import Commits
+from aerofs.filesystem.files import Files
+from aerofs.filesystem.kernel import Kernel
+from aerofs.filesystem.moves import Moves
+from aerofs.filesystem.recovery import Recovery
+from aerofs.filesystem.tree import Tree
+from aerofs.filesystem.unlinking import Unlinking
+from aerofs.filesystem.versions import Versions
+from aerofs.model import Attachment, AttachmentId, FieldRef
+from aerofs.namespace.catalog import Catalog
+from aerofs.platform import Platform
+from aerofs.settings import Settings
+
+
+class _Origin:
+    """Where a reader's bytes come from: URLs by the catalog's list, bytes by the platform."""
+
+    def __init__(self, catalog: Catalog, platform: Platform) -> None:
+        self._catalog = catalog
+        self._platform = platform
+
+    def download(
+        self, url: str, *, start: int = 0, stop: int | None = None
+    ) -> AbstractAsyncContextManager[Download]:
+        return self._platform.download(url, start=start, stop=stop)
+
+    async def fresh_urls(self, place: FieldRef) -> Mapping[AttachmentId, Attachment]:
+        listed = await self._catalog.attachments(place, anew=True)
+        return {attachment.id: attachment for attachment in listed}
+
+
+def compose(
+    settings: Settings, store: Store, platform: Platform, kernel: Kernel, nursery: trio.Nursery
+) -> tuple[Filesystem, Catalog]:
+    """Wire the rooms. Everything but the kernel's edge, so that tests can drive a filesystem without a mount."""
+    catalog = Catalog(
+        platform,
+        definition_ttl=settings.definition_ttl,
+        listing_ttl=settings.listing_ttl,
+        document_ttl=settings.document_ttl,
+        negative_ttl=settings.negative_ttl,
+        documents_by=settings.documents_by,
+    )
+    tree = Tree(catalog, store.journal, kernel, umask=settings.umask)
+    reader = Reader(store.blobs, _Origin(catalog, platform), nursery, learned=tree.learned)
+
+    @asynccontextmanager
+    async def fetch(place: FieldRef, attachment: Attachment) -> AsyncIterator[Path]:
+        handle = reader.open(place, attachment)
+        try:
+            yield await handle.fetch_all()
+        finally:
+            handle.close()
+
+    performer = Performer(platform, catalog, store.journal, store.drafts, fetch)
+    uploads = Uploads(performer, store.journal, store.blobs, store.drafts, nursery)
+    commits = Commits(
+        tree, uploads, store.journal, store.blobs, kernel, nursery, close_wait=settings.close_wait
+    )
+    wait = settings.rename_wait
+    versions = Versions(tree, reader, store.drafts, wait=wait)
+    asides = Asides(tree, commits, versions, kernel, nursery, wait=wait)
+    unlinking = Unlinking(
+        tree,
+        commits,
+        uploads,
+        store.journal,
+        platform,
+        versions,
+        asides,
+        read_only=settings.read_only,
+        wait=wait,
+    )
+    moves = Moves(
+        tree,
+        commits,
+        uploads,
+        store.journal,
+        versions,
+        asides,
+        unlinking,
+        kernel,
+        read_only=settings.read_only,
+        rename_wait=wait,
+    )
+    files = Files(
+        tree,
+        commits,
+        asides,
+        versions,
+        reader,
+        store.drafts,
+        nursery,
+        read_only=settings.read_only,
+        umask=settings.umask,
+        close_wait=settings.close_wait,
+    )
+    filesystem = Filesystem(
+        tree=tree,
+        files=files,
+        moves=moves,
+        unlinking=unlinking,
+        commits=commits,
+        uploads=uploads,
+        recovery=Recovery(tree, commits, uploads, store.journal, store.drafts),
+        attributor=Attributor(tree, settings, now_ns=time.time_ns),
+        journal=store.journal,
+        store=store,
+        read_only=settings.read_only,
+    )
+    return filesystem, catalog

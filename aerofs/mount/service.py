@@ -1,0 +1,175 @@
+"""A composed filesystem in service: its kernel, control socket and signals, from the mount to the last upload."""
+
+import logging
+import os
+import signal
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pyfuse3
+import trio
+
+from aerofs.control import ControlServer, socket_path
+from aerofs.errors import ConfigError
+from aerofs.filesystem import Filesystem
+from aerofs.fuse import Handlers, KernelCaches
+from aerofs.platform import Platform
+from aerofs.settings import Settings
+
+log = logging.getLogger(__name__)
+
+MAXIMUM_TASKS = 1000
+"""Requests of the kernel that are served at once; own limits stand before the platform."""
+DRAIN_AT_END = 600.0
+"""Seconds given to uploads after the unmount, as long as the platform answers."""
+PROBE_PAUSE = 5.0
+
+
+class Service:
+    """One mount, while it is there."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        filesystem: Filesystem,
+        platform: Platform,
+        kernel: KernelCaches,
+        background: trio.Nursery,
+    ) -> None:
+        self._settings = settings
+        self._kernel = kernel
+        self._filesystem = filesystem
+        self._platform = platform
+        self._background = background
+        self._announced = False
+        # Found out before the mount is there: resolving a path through our own mount would wait for ourselves.
+        self._socket = socket_path(settings.mountpoint)
+
+    async def serve(self, ready: Callable[[], None]) -> None:
+        """Mount, answer until the kernel's loop ends, then finish what is under way."""
+        async with self._mounted():
+            await self._background.start(self._heed_signals)
+            self._background.start_soon(self._watch_reachability)
+            handlers: dict[str, Any] = {
+                "status": self._status,
+                "drain": self._drain,
+                "refresh": self._refresh,
+            }
+            control = ControlServer(self._socket, handlers)
+            await self._background.start(control.serve)
+            async with trio.open_nursery() as serving:
+                serving.start_soon(pyfuse3.main, 1, MAXIMUM_TASKS)
+                serving.start_soon(self._announce, ready)
+        # Detached before the uploads are finished: nobody may wait for a mount that does not answer any more.
+        log.info("%s: unmounted", self._settings.mountpoint)
+        await self._finish()
+
+    @asynccontextmanager
+    async def _mounted(self) -> AsyncIterator[None]:
+        options = set(pyfuse3.default_options)
+        options |= {f"fsname={_fsname(self._settings)}", "subtype=aerofs", "nosuid", "nodev", "noatime"}
+        if self._settings.allow_other:
+            options.add("allow_other")
+        if self._settings.read_only:
+            options.add("ro")
+        handlers = Handlers(self._filesystem, negative_timeout=min(2.0, self._settings.negative_ttl))
+        try:
+            pyfuse3.init(handlers, str(self._settings.mountpoint), options)
+        except RuntimeError as error:
+            raise ConfigError(
+                f"{self._settings.mountpoint} cannot be mounted: {error} (is fuse3 installed, may you use /dev/fuse?)"
+            ) from error
+        ended = False
+        try:
+            yield
+            ended = True
+        finally:
+            self._kernel.end()
+            # After a crash the mount point stays taken: a write must not land in the directory below.
+            pyfuse3.close(unmount=ended or not self._announced)
+
+    async def _announce(self, ready: Callable[[], None]) -> None:
+        """The mount answers when a stat of it comes back: then say so."""
+        await trio.to_thread.run_sync(os.stat, self._settings.mountpoint)
+        log.info("%s: mounted %s", self._settings.mountpoint, self._settings.url)
+        self._announced = True
+        ready()
+
+    async def _heed_signals(self, *, task_status: trio.TaskStatus[None]) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            task_status.started()
+            async for received in signals:
+                log.info("%s: unmounting", signal.Signals(received).name)
+                pyfuse3.terminate()
+
+    async def _watch_reachability(self) -> None:
+        """While the platform is away, ask for it; when it is back, try at once what waits."""
+        while True:
+            await trio.sleep(PROBE_PAUSE)
+            if not self._platform.reachable and await self._platform.probe():
+                log.info("%s: reachable again", self._settings.url)
+                self._filesystem.retry()
+
+    async def _finish(self) -> None:
+        """Bring up what is under way; what cannot go now stays in the journal for the next mount."""
+        await self._filesystem.settle()
+        with trio.move_on_after(DRAIN_AT_END), trio.CancelScope() as waiting:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._give_up_when_away, waiting)
+                await self._filesystem.drain()
+                nursery.cancel_scope.cancel()
+        left = [save for save in self._filesystem.saves() if save["state"] != "local"]
+        if left:
+            log.info("%d saves stay in the journal for the next mount", len(left))
+
+    async def _give_up_when_away(self, waiting: trio.CancelScope) -> None:
+        while True:
+            if not self._platform.reachable or self._filesystem.only_failures_left():
+                waiting.cancel()
+            await trio.sleep(0.2)
+
+    # -- the control socket --------------------------------------------------------------------------------------
+
+    async def _status(self, _request: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "mountpoint": str(self._settings.mountpoint),
+            "url": self._settings.url,
+            "environment": self._settings.environment,
+            "pid": os.getpid(),
+            "reachable": self._platform.reachable,
+            "requests": dict(self._platform.requests),
+            "saves": self._filesystem.saves(),
+            "statistics": {**self._filesystem.statistics(), **self._platform.statistics()},
+        }
+
+    async def _drain(self, request: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        """Lines of progress while everything is brought up, at the end what is left."""
+        done = trio.Event()
+        timeout = request.get("timeout")
+        deadline = trio.current_time() + (float("inf") if timeout is None else float(timeout))
+
+        async def drain() -> None:
+            await self._filesystem.drain()
+            done.set()
+
+        self._background.start_soon(drain)
+        while not done.is_set() and trio.current_time() < deadline:
+            left = self._left()
+            yield {"remaining": len(left), "bytes": sum(save["size"] for save in left)}
+            with trio.move_on_after(0.25):
+                await done.wait()
+        left = self._left()
+        yield {"remaining": len(left), "bytes": sum(save["size"] for save in left), "saves": left}
+
+    def _left(self) -> list[dict[str, Any]]:
+        return [save for save in self._filesystem.saves() if save["state"] in ("queued", "uploading", "held")]
+
+    async def _refresh(self, _request: Mapping[str, Any]) -> dict[str, Any]:
+        self._filesystem.refresh()
+        return {}
+
+
+def _fsname(settings: Settings) -> str:
+    """What `mount` and `df` show; a comma would end the option."""
+    return settings.url.replace(",", "%2C")
