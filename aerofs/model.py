@@ -45,6 +45,18 @@ class Definition:
     label: str = ""
     fields: tuple[Field, ...] | None = ()
 
+    def field(self, path: ValuePath) -> Field | None:
+        """The settings of the field at a value path, which for a line field names the line in its middle."""
+        for field in self.fields or ():
+            if field.line is None:
+                if field.name == path:
+                    return field
+            elif path.startswith(f"{field.line}."):
+                _line_id, _, name = path.removeprefix(f"{field.line}.").partition(".")
+                if name == field.name:
+                    return field
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class Attachment:

@@ -281,16 +281,7 @@ class Tree:
     def field(self, place: FieldRef) -> Field | None:
         """The settings of a field; None where the platform does not tell them."""
         definition = self.catalog.definition_of(place.definition)
-        parts = place.path.split(".")
-        for field in (definition.fields or ()) if definition else ():
-            if field.line is None:
-                if field.name == place.path:
-                    return field
-            elif place.path.startswith(f"{field.line}.") and field.name == ".".join(
-                parts[field.line.count(".") + 2 :]
-            ):
-                return field
-        return None
+        return definition.field(place.path) if definition else None
 
     # -- placing -------------------------------------------------------------------------------------------------
 
