@@ -47,14 +47,14 @@ class Definition:
 
     def field(self, path: ValuePath) -> Field | None:
         """The settings of the field at a value path, which for a line field names the line in its middle."""
-        for field in self.fields or ():
-            if field.line is None:
-                if field.name == path:
-                    return field
-            elif path.startswith(f"{field.line}."):
-                _line_id, _, name = path.removeprefix(f"{field.line}.").partition(".")
-                if name == field.name:
-                    return field
+        for each in self.fields or ():
+            if each.line is None:
+                if each.name == path:
+                    return each
+            elif path.startswith(f"{each.line}."):
+                _line_id, _, name = path.removeprefix(f"{each.line}.").partition(".")
+                if name == each.name:
+                    return each
         return None
 
 

@@ -4,7 +4,7 @@ Every file with something local about it (a draft, an unsettled operation, a loc
 overlay under its name, its attachment is hidden, its inode is pinned. A file that is *plain* is only the catalog's.
 """
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from cachetools import LRUCache
@@ -26,7 +26,7 @@ from aerofs.model import Attachment, AttachmentId, Field, FieldRef, ValuePath
 from aerofs.namespace.catalog import Catalog
 from aerofs.namespace.familiar import probed
 from aerofs.namespace.inodes import ROOT, InodeTable
-from aerofs.namespace.names import apart, composed, encode
+from aerofs.namespace.names import apart, encode, look_alike
 from aerofs.namespace.overlay import Overlay
 from aerofs.namespace.snapshots import EMPTY, FieldFiles, Snapshot
 
@@ -119,7 +119,7 @@ class Tree:
             # Somebody began to write it while we asked: what it was is hidden now.
             return Entry(name, placed.inode, placed)
         shown = self._shown(parent, snapshot)
-        found = name if name in shown else _look_alike(name, (*shown, *self.overlay.names(parent.place)))
+        found = name if name in shown else look_alike(name, (*shown, *self.overlay.names(parent.place)))
         if found is None:
             raise NotFoundError(f"{parent.path}/{name}: no such file")
         if found not in shown:
@@ -399,11 +399,3 @@ class Tree:
 
 def _field_node(parent: DocumentNode, path: ValuePath) -> FieldNode:
     return FieldNode(parent, FieldRef(parent.parent.definition.id, parent.document, path))
-
-
-def _look_alike(name: str, names: Iterable[str]) -> str | None:
-    """The first name that looks the same: equal in NFC."""
-    if name.isascii():
-        return None
-    wanted = composed(name)
-    return next((own for own in names if composed(own) == wanted), None)

@@ -21,7 +21,7 @@ U+201B before it; quotes that already stand before one are doubled; a quote anyw
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from types import MappingProxyType
 from typing import Final, TypeVar
@@ -38,6 +38,7 @@ __all__ = [
     "encode",
     "is_local",
     "is_trash",
+    "look_alike",
     "looks_temporary",
     "probed",
     "tell_apart",
@@ -194,6 +195,14 @@ def told_apart(name: str) -> tuple[str, str] | None:
 def composed(name: str) -> str:
     """Return the name in NFC: names with equal results look the same, and a lookup falls back to that."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def look_alike(name: str, names: Iterable[str]) -> str | None:
+    """Return the first name that looks the same as this one: equal in NFC."""
+    if name.isascii():
+        return None
+    wanted = composed(name)
+    return next((own for own in names if composed(own) == wanted), None)
 
 
 def _show(match: re.Match[str]) -> str:

@@ -159,3 +159,9 @@ def test_the_trash_of_file_managers_is_known() -> None:
 def test_probed_names_are_known_but_no_name_that_a_document_may_have() -> None:
     assert all(map(probed, (".git", ".hidden", "autorun.inf", ".Trash", ".Trash-0", "HEAD", ".envrc", "._x")))
     assert not any(map(probed, ("4913", "sales-journal", "CVS", "invoice", "INV-1", "x.part")))
+
+
+def test_a_name_finds_the_first_that_looks_the_same() -> None:
+    composed, taken_apart = "Z\u00fcrich", "Zu\u0308rich"
+    assert names.look_alike(taken_apart, ["a", composed]) == composed
+    assert names.look_alike("a", ["a"]) is None  # what is ASCII has one form only, and that is found before
