@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -12,9 +11,6 @@ import httpx
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
-
-# The tests import this module as tests.contract.conftest, which needs the root of the project on the path.
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from aerofs.content.store import Store
 from aerofs.errors import NotFoundError

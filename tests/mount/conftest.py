@@ -2,15 +2,11 @@
 
 import contextlib
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import trio
-
-# The tests import the harness as tests.mount.harness, which needs the root of the project on the path.
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.mount.harness import Drive, LocalPlatform, Mounting, Paper
 
