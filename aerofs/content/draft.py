@@ -133,6 +133,32 @@ class Draft:
             # Not a refusal for ever: the bytes are all there, and the next try may find room or a free descriptor.
             raise local_error(error, "syncing") from error
 
+    async def unshare(self) -> None:
+        """See to it that no save reads the file that the draft uses: from now on it is the draft's alone.
+
+        Raises:
+            NoSpaceError, LocalIOError: It could not be cloned; everything is as before.
+        """
+        if not self._readers_of_frozen:
+            return
+        async with self._cloning:
+            if not self._readers_of_frozen:
+                return
+            target = _new_path(self._directory)
+            try:
+                await trio.to_thread.run_sync(clone, self.path, target)
+                if not self._readers_of_frozen:
+                    # The save ended meanwhile: nobody but the draft needs the first file.
+                    target.unlink()
+                    return
+                fd = os.open(target, os.O_RDWR | os.O_CLOEXEC)
+            except OSError as error:
+                target.unlink(missing_ok=True)
+                raise local_error(error, "cloning the draft") from error
+            self.close()
+            self._fd, self.path = fd, target
+            self._readers_of_frozen = 0
+
     def freeze(self) -> Path:
         """Keep the present bytes as they are, in the returned file, until `release_frozen`."""
         self._readers_of_frozen += 1
@@ -166,25 +192,10 @@ class Draft:
         return error
 
     async def _thaw(self) -> None:
-        if not self._readers_of_frozen:
-            return
-        async with self._cloning:
-            if not self._readers_of_frozen:
-                return
-            target = _new_path(self._directory)
-            try:
-                await trio.to_thread.run_sync(clone, self.path, target)
-                if not self._readers_of_frozen:
-                    # The save ended meanwhile: nobody but the draft needs the first file.
-                    target.unlink()
-                    return
-                fd = os.open(target, os.O_RDWR | os.O_CLOEXEC)
-            except OSError as error:
-                target.unlink(missing_ok=True)
-                raise self._refuse(local_error(error, "cloning the draft")) from error
-            self.close()
-            self._fd, self.path = fd, target
-            self._readers_of_frozen = 0
+        try:
+            await self.unshare()
+        except AerofsError as error:
+            raise self._refuse(error) from error
 
 
 def _new_path(directory: Path) -> Path:

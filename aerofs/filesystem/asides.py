@@ -69,20 +69,28 @@ class Asides:
         node = self._aside.get((home.place, name))
         if node is None:
             return (), None
-        if node.draft is None:
-            # From now on it lives only here, so its bytes must be here.
-            with trio.move_on_after(self._wait) as waiting:
-                async with self._versions.lock(node):
-                    # (A writer may have made its draft while we waited for our turn.)
-                    if node.draft is None:
-                        draft = await self._versions.copy(node)
-                        node.draft, node.committed = draft, draft.changes
-            if waiting.cancelled_caught or node.draft is None:
-                self._nursery.start_soon(self._versions.fetch, node)
-                raise DeadlineError(
-                    f"{node.path}: is still being fetched, and {name} cannot be replaced before"
-                )
-            await self._commits.journal(node, durable=False)
+        with trio.move_on_after(self._wait):
+            # Its own name is in another directory, perhaps, and may be removed or renamed at this very moment.
+            async with self._commits.lock(node):
+                if node.aside is None:
+                    return (), None
+                await self._keep(node)
+                return self._hand_over(node)
+        self._nursery.start_soon(self._versions.fetch, node)
+        raise DeadlineError(f"{node.path}: is still being fetched, and {name} cannot be replaced before")
+
+    async def _keep(self, node: FileNode) -> None:
+        """From now on the file lives only here, so its bytes must be here."""
+        async with self._versions.lock(node):
+            # (A writer may have made its draft while we waited for our turn.)
+            if node.draft is None:
+                draft = await self._versions.copy(node)
+                node.draft, node.committed = draft, draft.changes
+        if not node.journalled:
+            await self._commits.note(node)
+
+    def _hand_over(self, node: FileNode) -> Claim:
+        """What the platform has of the file is the affair of the new one."""
         self.forget(node)
         work, node.work = node.pending, None
         retire: tuple[Retire, ...] = ()
@@ -117,14 +125,15 @@ class Asides:
 
     async def bring_back(self, node: FileNode) -> None:
         """The file has the name again that it had before it was put aside: nothing has happened."""
-        if node.aside is None:
-            return
-        home, name = node.aside
-        self.forget(node)
-        self._tree.move(node, home, name)
-        node.life = Life.REAL
-        if not node.changed:
-            await self._commits.outcomes.forget_row(node)
+        async with self._commits.lock(node):
+            if node.aside is None:
+                return
+            home, name = node.aside
+            self.forget(node)
+            self._tree.move(node, home, name)
+            node.life = Life.REAL
+            if not node.changed:
+                await self._commits.outcomes.forget_row(node)
         if node.draft is not None:
             await self._commits.released(node)
         elif node.work is None:

@@ -148,11 +148,8 @@ class Commits:
             AerofsError: The journal could not be written, or the first try failed. The row then stays.
         """
         async with self.lock(node):
-            draft = node.draft
-            if draft is None or not node.changed or node.life is not Life.REAL:
-                return
-            work = await self._record(node, draft)
-        if wait is None:
+            work = await self.record(node)
+        if wait is None or work is None:
             return
         try:
             await self._uploads.wait(work, wait)
@@ -163,7 +160,17 @@ class Commits:
                 ) from error
             raise
 
-    async def _record(self, node: FileNode, draft: Draft) -> Work:
+    async def record(self, node: FileNode) -> Work | None:
+        """Make a save of the present bytes, if there is anything to be saved. The caller holds the lock.
+
+        Raises:
+            AerofsError: The journal could not be written.
+        """
+        draft = node.draft
+        if draft is None or not node.changed or node.life is not Life.REAL:
+            return None
+        # No two rows name the same file: the end of one of them would take it from the other.
+        await draft.unshare()
         changes, path = draft.changes, draft.freeze()
         own = node.pending
         previous = own or node.follows
@@ -216,19 +223,26 @@ class Commits:
     async def journal(self, node: FileNode, *, durable: bool = True) -> None:
         """Give a draft a row without uploading it (fsync; a name that stays here)."""
         async with self.lock(node):
-            draft, local = node.draft, node.life is Life.LOCAL
-            own = None if local else node.pending
-            if draft is None or node.life is Life.UNLINKED or not (node.changed or local):
-                return
-            row = replace(
-                self.row(node, draft, inherits=local or own is not None),
-                content=draft.path.name,
-                state=State.LOCAL,
-                id=node.journalled,
-                after=own.row.id if own is not None else None,
-            )
-            first = (lambda: _synced_only(row, draft)) if durable else None
-            node.journalled = (await self._journal.record(row, first=first, durable=durable)).id
+            await self.note(node, durable=durable)
+
+    async def note(self, node: FileNode, *, durable: bool = False) -> None:
+        """The same for a caller who holds the lock."""
+        draft, local = node.draft, node.life is Life.LOCAL
+        own = None if local else node.pending
+        if draft is None or node.life is Life.UNLINKED or not (node.changed or local):
+            return
+        await draft.unshare()  # as in `record`
+        row = replace(
+            self.row(node, draft, inherits=local or own is not None),
+            content=draft.path.name,
+            state=State.LOCAL,
+            id=node.journalled,
+            after=own.row.id if own is not None else None,
+        )
+        first = (lambda: _synced_only(row, draft)) if durable else None
+        node.journalled = (await self._journal.record(row, first=first, durable=durable)).id
+        if node.draft is not draft:
+            await self.outcomes.forget_row(node)  # it met an error meanwhile, and is gone
 
     async def _journal_anew(self, node: FileNode) -> None:
         try:
@@ -236,6 +250,19 @@ class Commits:
                 await self.journal(node, durable=False)
         except AerofsError as error:
             log.error("%s: could not be noted in the journal: %s", node.path, error)
+
+    async def remember(self, node: FileNode) -> None:
+        """Times or the mode were set: what stands keeps them here, what is not settled takes them with it."""
+        self.outcomes.remember(node)
+        work = node.pending if node.life is Life.REAL else None
+        try:
+            if work is not None:
+                work.row = replace(work.row, mtime_ns=node.mtime_ns, mode=node.mode)
+                await self._journal.step(work.row)
+            if node.journalled:
+                await self.journal(node, durable=False)
+        except AerofsError as error:
+            log.info("%s: its time would not survive a crash: %s", node.path, error)
 
     async def settle_all(self) -> None:
         """Commit at once what waits for quiet (before an unmount). One that cannot be recorded stops no other."""

@@ -247,7 +247,7 @@ class Files:
             raise StaleError(f"{node.path} is gone")
         if size == node.size and node.draft is None:
             return
-        node.writers += 1  # the draft is not let go of meanwhile
+        node.writers, node.handles = node.writers + 1, node.handles + 1  # the draft stays meanwhile
         try:
             if size == 0:
                 await self._truncate(node)
@@ -255,12 +255,12 @@ class Files:
                 await (node.draft or await self._draft(node)).truncate(size)
                 self._modified(node)
         finally:
-            node.writers -= 1
+            node.writers, node.handles = node.writers - 1, node.handles - 1
             if node.draft is not None and node.draft.refusal is not None:
                 self._commits.outcomes.let_go(node)
         if number is None and node.writers == 0:
             # No handle, so no flush will come.
-            if node.life is Life.LOCAL:
+            if node.life is not Life.REAL:
                 await self._commits.released(node)
             elif size == 0:
                 self._commits.defer(node, EMPTY_QUIET)

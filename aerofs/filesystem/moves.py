@@ -179,9 +179,15 @@ class Moves:
             node.title, node.life, node.exclusive = title, Life.REAL, False
             node.retire = (*node.retire, *retire)
             node.hidden = (*node.hidden, *(old.attachment for old in retire))
-        followed, work = node.follows, None
+            followed, work, failure = node.follows, None, None
+            try:
+                # Still locked: a close at this moment makes a save that comes after ours, or ours after it.
+                work = await self._begin(node, before)
+            except AerofsError as error:
+                failure = error
         try:
-            work = await self._begin(node, before)
+            if failure is not None:
+                raise failure
             if work is not None:
                 await self._uploads.wait(work, max(0.0, ends - trio.current_time()))
         except AerofsError as error:
@@ -205,8 +211,6 @@ class Moves:
     async def _begin(self, node: FileNode, before: _Before) -> Work | None:
         """Give the platform what the rename means for it. None where nothing is to be waited for."""
         draft, pending = node.draft, node.pending
-        if pending is not None and (pending.row.place, pending.row.file_name) == (node.place, node.name):
-            return pending  # a close was as fast: its save has the new name already
         if draft is not None and before.life is Life.LOCAL:
             node.committed = -1  # nothing of it was ever sent
         if (
@@ -220,8 +224,7 @@ class Moves:
         if draft is not None and node.changed:
             if node.writers:
                 return None  # its close will do it
-            await self._commits.commit(node, wait=None)
-            return node.work
+            return await self._commits.record(node)
         return await self._move(node, pending)
 
     async def _retarget(self, node: FileNode, work: Work) -> None:
@@ -383,8 +386,7 @@ class Moves:
             self._tree.place(node)
             self._tree.move(node, home, name)
             node.life, node.exclusive = Life.LOCAL, False
+            if was_real and (node.attachment is not None or node.pending is not None):
+                self._asides.put(node, old_home, old_name)
             await self._commits.outcomes.forget_row(node)
-        if node.draft is not None:
-            await self._commits.journal(node, durable=False)
-        if was_real and (node.attachment is not None or node.pending is not None):
-            self._asides.put(node, old_home, old_name)
+            await self._commits.note(node)

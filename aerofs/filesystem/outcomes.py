@@ -19,7 +19,7 @@ from aerofs.errors import AerofsError
 from aerofs.filesystem.kernel import Kernel
 from aerofs.filesystem.nodes import FileNode, Life
 from aerofs.filesystem.tree import Tree
-from aerofs.model import Attachment
+from aerofs.model import Attachment, FieldRef
 
 log = logging.getLogger(__name__)
 
@@ -52,9 +52,11 @@ class Outcomes:
         """Let the file learn how its operation goes."""
         earlier, node.work = node.pending, work
         work.hidden, node.hidden = [*node.hidden], ()
-        before = node.attachment, node.stands
+        before: list[tuple[Attachment | None, FieldRef | None]] = []
 
         def announced(added: Attachment) -> None:
+            if not before:
+                before.append((node.attachment, node.stands))
             if node.attachment is not None and self._tree.is_placed(node):
                 work.hidden.append(node.attachment.id)
             size = added.size if added.size is not None else work.row.size
@@ -63,13 +65,15 @@ class Outcomes:
             self.remember(node)  # times that were set since the row was written
 
         def retracted() -> None:
+            # (After a crash it stood from the start, and what it was before is not known.)
+            earlier, stood = before.pop() if before else (None, None)
             if node.attachment is not None:
                 self._tree.parted(node.attachment.id)
             if self._tree.is_placed(node) and node.attachment is not None:
                 self._tree.overlay.unhide(node.attachment.id)
-                if before[0] is not None:
-                    work.hidden.remove(before[0].id)
-            node.attachment, node.stands = before
+                if earlier is not None:
+                    work.hidden.remove(earlier.id)
+            node.attachment, node.stands = earlier, stood
 
         def settled(done: Work) -> bool:
             if node.work is work:
@@ -141,7 +145,7 @@ class Outcomes:
         kept = refused.path.parent / content
         if kept == refused.path:
             return
-        node.draft = Draft(kept)
+        node.draft = Draft(kept, limit=refused.limit)
         node.draft.freeze()
         node.committed = node.draft.changes
         refused.discard()

@@ -162,13 +162,11 @@ class Tree:
             self.inodes.claim(fact.inode, key)
         inode = self.inodes.number_for(key)
         node = self.inodes.node(inode)
-        if isinstance(node, FileNode) and node.life is Life.UNLINKED:
-            # It was removed here, but the platform kept it.
-            if node.draft is None:
-                node.life = Life.REAL
-            else:
-                self.parted(attachment.id)
-                inode, node = self.inodes.number_for(key), None
+        if isinstance(node, FileNode) and not _is_still(node, attachment):
+            self.parted(attachment.id)
+            inode, node = self.inodes.number_for(key), None
+        elif isinstance(node, FileNode) and node.life is Life.UNLINKED:
+            node.life = Life.REAL  # it was removed here, but the platform kept it
         if isinstance(node, FileNode):
             if node.attachment is not None and node.attachment.size is None and attachment.size is not None:
                 node.attachment = replace(node.attachment, size=attachment.size)
@@ -399,3 +397,14 @@ class Tree:
 
 def _field_node(parent: DocumentNode, path: ValuePath) -> FieldNode:
     return FieldNode(parent, FieldRef(parent.parent.definition.id, parent.document, path))
+
+
+def _is_still(node: FileNode, attachment: Attachment) -> bool:
+    """Whether what the platform shows is what the file stands for, not only what it was once.
+
+    A file that became another attachment, or went on without one, has no part in what it was, should that be seen
+    again; neither has one that was removed here and is still written.
+    """
+    if node.attachment is None or node.attachment.id != attachment.id:
+        return False
+    return node.life is not Life.UNLINKED or node.draft is None

@@ -1,0 +1,79 @@
+"""Two calls that meet in one file, at the very moment that an answer to the first is awaited."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from aerofs.content.draft import Draft
+from aerofs.content.journal import Journal
+from aerofs.content.operations import Operation
+from tests.contract.conftest import Office
+
+A = "invoice/1/scan/a.txt"
+B = "invoice/1/scan/b.txt"
+
+
+async def test_a_close_while_a_rename_is_recorded_makes_a_save_that_comes_after_it(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office.add(A, b"old")
+    office.add(B, b"taken over")
+    recording, go_on = trio.Event(), trio.Event()
+    record = Journal.record
+
+    async def slow(
+        journal: Journal,
+        operation: Operation,
+        *,
+        first: Callable[[], Operation] | None = None,
+        durable: bool = True,
+    ) -> Operation:
+        if operation.content is None:
+            recording.set()
+            await go_on.wait()
+        return await record(journal, operation, first=first, durable=durable)
+
+    monkeypatch.setattr(Journal, "record", slow)
+    async with office.mounted() as drive:
+        handle = await drive.open(A, os.O_RDWR)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(drive.rename, A, B)
+            await recording.wait()
+            await drive.filesystem.write(handle, 0, b"new")
+            nursery.start_soon(drive.close, handle)
+            await wait_all_tasks_blocked(0.05)
+            go_on.set()
+        await drive.drained()
+        assert office.stored() == [("1/scan/b.txt", b"new")]
+        assert await drive.read(B) == b"new"
+        drive.assert_nothing_left()
+
+
+async def test_a_file_put_aside_may_be_removed_while_its_old_name_is_taken(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office.add(A, b"old")
+    copying, go_on = trio.Event(), trio.Event()
+    copy_of = Draft.copy_of
+
+    async def slow(source: Path, directory: Path, *, limit: int | None = None) -> Draft:
+        copying.set()
+        await go_on.wait()
+        return await copy_of(source, directory, limit=limit)
+
+    async with office.mounted() as drive:
+        await drive.rename(A, "invoice/2/scan/a.txt~")
+        monkeypatch.setattr(Draft, "copy_of", slow)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(drive.write, A, b"new")
+            await copying.wait()
+            nursery.start_soon(drive.remove, "invoice/2/scan/a.txt~")
+            await wait_all_tasks_blocked(0.05)
+            go_on.set()
+        await drive.drained()
+        assert office.stored() == [("1/scan/a.txt", b"new")]
+        drive.assert_nothing_left()
