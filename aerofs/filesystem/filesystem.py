@@ -123,7 +123,7 @@ class Filesystem:
             node.mode = node.mode if mode is None else mode
             node.mtime_ns = node.mtime_ns if changes.mtime_ns is None else changes.mtime_ns
             node.ctime_ns = time.time_ns()
-            self._commits.outcomes.remember(node)
+            await self._commits.remember(node)
         else:
             self._attributor.remember(inode, mode=mode, mtime_ns=changes.mtime_ns)
         return self._attributor.of(inode, node)

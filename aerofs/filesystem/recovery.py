@@ -15,6 +15,7 @@ from aerofs.filesystem.nodes import DefinitionNode, DocumentNode, FieldNode, Fil
 from aerofs.filesystem.tree import Tree
 from aerofs.model import Attachment
 from aerofs.namespace.familiar import is_local
+from aerofs.namespace.names import encode
 
 log = logging.getLogger(__name__)
 
@@ -127,10 +128,12 @@ class Recovery:
         key = f"r:{row.id}"
         if row.inode:
             self._tree.inodes.claim(row.inode, key)
-        node = self._tree.new_file(
-            home, last.file_name, last.title, key=key, mode=last.mode, now_ns=last.mtime_ns
-        )
+        # One that stands beside a stranger's has left the name to it.
+        name = encode(last.title) if last.title == last.conflict else last.file_name
+        node = self._tree.new_file(home, name, last.title, key=key, mode=last.mode, now_ns=last.mtime_ns)
         if draft is not None:
+            field = self._tree.field(home.place)
+            draft.limit = field.maximum_size if field is not None else None
             node.draft, node.committed = draft, draft.changes
         if row.added is not None:
             node.attachment, node.stands = row.added, row.place

@@ -7,6 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from aerofs import errors
+from aerofs.filesystem.attributes import Changes
 from aerofs.sandbox import Access, Fault
 from tests.contract.conftest import Drive, Office, later, until
 
@@ -241,3 +242,86 @@ async def test_a_new_file_does_not_wait_long_for_the_bytes_of_the_one_put_aside(
         await drive.write(A, b"new")
         assert await drive.read(A + "~") == b"old"
         assert office.stored() == [("1/scan/a.txt", b"new")]
+
+
+async def test_a_file_put_aside_has_bytes_of_its_own_while_its_save_is_queued(office: Office) -> None:
+    async with office.mounted() as drive:
+        await drive.find("invoice/1/scan")
+        drive.network.away = True
+        with pytest.raises(errors.UnavailableError):
+            await drive.write(A, b"saved")
+        await drive.rename(A, f"{A}~")
+        contents = [row.content for row in drive.store.journal.load()]
+        assert len(set(contents)) == len(contents) == 2
+    async with office.mounted() as drive:
+        await drive.find("invoice/1/scan")
+        drive.network.away = True
+        await append(drive, f"{A}~", b" and changed")
+        await drive.back()
+        assert office.stored() == [("1/scan/a.txt", b"saved")]
+        assert await drive.read(f"{A}~") == b"saved and changed"
+        await drive.remove(f"{A}~")
+        assert await drive.read(A) == b"saved"
+        drive.assert_nothing_left()
+
+
+async def test_a_file_put_aside_and_renamed_on_has_bytes_of_its_own_while_its_save_is_under_way(
+    office: Office,
+) -> None:
+    with office.sandbox.hold("save") as hold:
+        async with office.mounted(close_wait=0, rename_wait=0.2) as drive:
+            await drive.write(A, b"saved")
+            await hold.arrived()
+            await drive.rename(A, f"{A}~")
+            await drive.rename(f"{A}~", B)
+            contents = [row.content for row in drive.store.journal.load() if row.content is not None]
+            assert len(set(contents)) == len(contents)
+    async with office.mounted() as drive:
+        await drive.drained()
+        assert office.stored() == [("1/scan/b.txt", b"saved")]
+        drive.assert_nothing_left()
+
+
+async def test_a_file_beside_a_strangers_has_its_own_name_after_a_crash(office: Office) -> None:
+    office.add(A, b"old")
+    platform = office.sandbox.platform
+    async with office.mounted(close_wait=0) as drive:
+        handle = await drive.open(A, os.O_RDWR)
+        await drive.filesystem.write(handle, 0, b"our")
+        (base,) = platform.attachments("invoice", office.documents["1"], "scan")
+        platform.remove_attachment(base.id)
+        office.add(A, b"theirs")
+        # It dies at the fifth request: a save, a delete in vain, a list, the save beside, the delete of the first.
+        drive.network.cut(4, answered=False, crashed=lambda: office.copy_disk("state", "dead"))
+        await drive.filesystem.flush(handle)
+        await drive.network.reached.wait()
+    async with office.mounted("dead") as drive:
+        drive.network.away = True
+        (saved,) = drive.filesystem.saves()
+        names = [node.name for node in drive.filesystem._tree.placed()]
+        assert len(names) == 1
+        assert names[0].startswith("a (conflict ")
+        drive.network.away = False
+        assert await drive.read(f"invoice/1/scan/{names[0]}") == b"our"
+        assert await drive.read(A) == b"theirs"
+        assert saved["state"] in ("queued", "uploading")
+        await drive.back()
+        assert [data for _, data in office.stored()] == [b"our", b"theirs"]
+        drive.assert_nothing_left()
+
+
+async def test_a_recovered_file_admits_no_more_than_its_field_and_keeps_its_time(office: Office) -> None:
+    path = "invoice/1/small/a.part"
+    async with office.mounted() as drive:
+        await drive.write(path, b"part")
+        inode = (await drive.find(path)).inode
+        await drive.filesystem.change(inode, Changes(mtime_ns=1_000_000_000), None)
+    async with office.mounted() as drive:
+        assert (await drive.find(path)).mtime_ns == 1_000_000_000
+        handle = await drive.open(path, os.O_RDWR)
+        with pytest.raises(errors.TooLargeError):
+            await drive.filesystem.write(handle, 0, b"x" * 20_000)
+        with pytest.raises(errors.TooLargeError):
+            await drive.close(handle)
+        await drive.remove(path)
+        drive.assert_nothing_left()
