@@ -77,6 +77,7 @@ async def test_a_newer_version_behind_a_held_one_goes_up_after_a_crash(office: O
         drive.assert_nothing_left()
 
 
+@pytest.mark.complains
 async def test_a_row_whose_bytes_are_gone_leaves_the_platforms_version_in_sight(
     office: Office, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -330,6 +330,7 @@ async def test_a_failed_save_of_a_second_version_does_not_give_up_the_first(
         drive.assert_nothing_left()
 
 
+@pytest.mark.complains
 async def test_a_release_whose_journal_is_full_is_tried_again(
     office: Office, clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -114,6 +114,7 @@ async def test_a_mount_that_gives_no_answer_is_not_waited_for_for_ever(path: Pat
         await ask(path, "sleep", silence=0.05)
 
 
+@pytest.mark.complains
 async def test_another_user_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     us = os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: us + 1)

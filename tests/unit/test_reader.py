@@ -553,6 +553,7 @@ async def test_bytes_that_arrived_before_a_failure_are_served(handle: ReadHandle
     assert await handle.read(0, 128 * K) == DATA[: 128 * K]
 
 
+@pytest.mark.complains
 @pytest.mark.parametrize(
     "foreign", [ExceptionGroup("group", [UnavailableError("inner")]), RuntimeError("unforeseen")]
 )

@@ -244,6 +244,7 @@ async def test_a_full_local_disk_is_tried_again_by_itself(tmp_path: Path, clock:
         assert work.row.added is not None
 
 
+@pytest.mark.complains
 async def test_a_mistake_in_a_step_holds_the_row_and_ends_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -454,6 +455,7 @@ async def test_what_its_file_still_needs_stays(tmp_path: Path) -> None:
         assert path.exists()
 
 
+@pytest.mark.complains
 async def test_a_mistake_of_its_file_does_not_hold_what_is_done(tmp_path: Path) -> None:
     async with opened(tmp_path) as room:
         path = room.draft("x.draft")
