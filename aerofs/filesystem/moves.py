@@ -366,13 +366,22 @@ class Moves:
         elif node.draft is None:
             node.stands = None
             self._tree.plain(node)
+        elif work is None:
+            await self._commits.released(node)
+        elif work.row.content is not None:
+            await self._save_anew(node)
         if target is not None:
             target.life = Life.REAL
             if target.draft is not None:
                 self._tree.place(target)
-                await self._commits.released(target)
-                await self._commits.journal(target, durable=False)
+                await self._save_anew(target)
         self._kernel.forget_entry(parent, name)
+
+    async def _save_anew(self, node: FileNode) -> None:
+        """The save of what close() accepted was given up for the sake of a rename that came to nothing."""
+        node.committed = -1
+        await self._commits.released(node)
+        await self._commits.journal(node, durable=False)
 
     async def _to_local(self, node: FileNode, home: FieldNode, name: str, target: FileNode | None) -> None:
         """`x` becomes `x~`: the platform keeps its copy until a new `x` arrives, or `x` is back after a while."""

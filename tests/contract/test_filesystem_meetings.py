@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import trio
@@ -11,7 +10,12 @@ from trio.testing import wait_all_tasks_blocked
 from aerofs.content.draft import Draft
 from aerofs.content.journal import Journal
 from aerofs.content.operations import Operation
-from tests.contract.conftest import Office
+from aerofs.errors import DeniedError
+from aerofs.filesystem.attributes import Changes
+from aerofs.filesystem.nodes import FileNode
+from aerofs.filesystem.versions import Versions
+from aerofs.sandbox import Access
+from tests.contract.conftest import Office, until
 
 A = "invoice/1/scan/a.txt"
 B = "invoice/1/scan/b.txt"
@@ -58,16 +62,16 @@ async def test_a_file_put_aside_may_be_removed_while_its_old_name_is_taken(
 ) -> None:
     office.add(A, b"old")
     copying, go_on = trio.Event(), trio.Event()
-    copy_of = Draft.copy_of
+    copy = Versions.copy
 
-    async def slow(source: Path, directory: Path, *, limit: int | None = None) -> Draft:
+    async def slow(versions: Versions, node: FileNode) -> Draft:
         copying.set()
         await go_on.wait()
-        return await copy_of(source, directory, limit=limit)
+        return await copy(versions, node)
 
     async with office.mounted() as drive:
         await drive.rename(A, "invoice/2/scan/a.txt~")
-        monkeypatch.setattr(Draft, "copy_of", slow)
+        monkeypatch.setattr(Versions, "copy", slow)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(drive.write, A, b"new")
             await copying.wait()
@@ -75,5 +79,22 @@ async def test_a_file_put_aside_may_be_removed_while_its_old_name_is_taken(
             await wait_all_tasks_blocked(0.05)
             go_on.set()
         await drive.drained()
+        assert office.stored() == [("1/scan/a.txt", b"new")]
+        drive.assert_nothing_left()
+
+
+async def test_what_was_to_be_saved_under_a_new_name_is_saved_under_the_old_one_after_a_refusal(
+    office: Office,
+) -> None:
+    office.add(A, b"old")
+    async with office.mounted() as drive:
+        await drive.filesystem.change((await drive.find(A)).inode, Changes(size=0), None)
+        office.sandbox.tokens[office.sandbox.token] = Access(read_only=True)
+        with pytest.raises(DeniedError):
+            await drive.rename(A, B)
+        await until(lambda: drive.states() == {"a.txt": "held"})
+        assert await drive.read(A) == b""
+        office.sandbox.tokens[office.sandbox.token] = Access()
+        await drive.write(A, b"new")
         assert office.stored() == [("1/scan/a.txt", b"new")]
         drive.assert_nothing_left()
