@@ -28,6 +28,10 @@ log = logging.getLogger(__name__)
 FULL = (errno.ENOSPC, errno.EDQUOT)
 SUFFIX = ".blob"
 
+_LEFT_FREE = 0.05
+_LEFT_FREE_AT_MOST = 64 << 20
+"""What a cache leaves for saves: a twentieth of the disk, or so many bytes."""
+
 
 class Blob:
     """What is held of one attachment.
@@ -100,6 +104,8 @@ class Blob:
             LocalIOError: The file failed.
         """
         view, done = memoryview(data), 0
+        if self._blobs.is_tight(len(view)) and not self._blobs.make_room(len(view)):
+            raise NoSpaceError(f"{self.id}: no space to cache it and leave some for saves")
         while done < len(view):
             try:
                 done += os.pwrite(self._blobs.descriptor(self), view[done:], offset + done)
@@ -268,6 +274,15 @@ class Blobs:
         else:
             self._blobs.move_to_end(blob.id)
             self._shrink()
+
+    def is_tight(self, bytes_: int) -> bool:
+        """Whether so many bytes more would take what is left for saves."""
+        try:
+            disk = os.statvfs(self._directory)
+        except OSError:
+            return False
+        left = min(_LEFT_FREE * disk.f_blocks * disk.f_frsize, _LEFT_FREE_AT_MOST)
+        return disk.f_bavail * disk.f_frsize - bytes_ < left
 
     def make_room(self, bytes_: int) -> bool:
         """Evict unused blobs of at least so many bytes altogether; False where there was none."""

@@ -9,8 +9,9 @@ import errno
 import hashlib
 import os
 import uuid
+from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeAlias
 
 import trio
 
@@ -18,6 +19,8 @@ from aerofs.errors import AerofsError, LocalIOError, NoSpaceError, TooLargeError
 
 _COPY_CHUNK = 1 << 20
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+Room: TypeAlias = Callable[[int], bool]
 
 
 def local_error(error: OSError, what: str) -> AerofsError:
@@ -38,9 +41,12 @@ class Draft:
         changes: Grows with every change of the bytes.
         refusal: The error that a write met. Such a draft is never committed; every flush repeats the error.
         limit: Largest size in bytes, None if unlimited (the field's Maximum File Size).
+        room: Makes room for so many bytes on a full disk, and tells whether it could: what is only cached goes first.
     """
 
-    def __init__(self, path: Path, *, limit: int | None = None, new: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, limit: int | None = None, room: Room | None = None, new: bool = False
+    ) -> None:
         """Open an existing file, or make it.
 
         Raises:
@@ -48,6 +54,7 @@ class Draft:
         """
         self._directory = path.parent
         self.limit = limit
+        self.room = room
         self.changes = 0
         self.refusal: AerofsError | None = None
         self._readers_of_frozen = 0
@@ -61,17 +68,19 @@ class Draft:
             raise local_error(error, f"draft {path.name}") from error
 
     @classmethod
-    def empty(cls, directory: Path, *, limit: int | None = None) -> Self:
+    def empty(cls, directory: Path, *, limit: int | None = None, room: Room | None = None) -> Self:
         """Start empty, in a new file of `directory`."""
-        return cls(_new_path(directory), limit=limit, new=True)
+        return cls(_new_path(directory), limit=limit, room=room, new=True)
 
     @classmethod
-    async def copy_of(cls, source: Path, directory: Path, *, limit: int | None = None) -> Self:
+    async def copy_of(
+        cls, source: Path, directory: Path, *, limit: int | None = None, room: Room | None = None
+    ) -> Self:
         """A draft that starts with the bytes of another file."""
         path = _new_path(directory)
         try:
             await trio.to_thread.run_sync(clone, source, path)
-            return cls(path, limit=limit)
+            return cls(path, limit=limit, room=room)
         except OSError as error:
             path.unlink(missing_ok=True)
             raise local_error(error, "copying the version to be changed") from error
@@ -98,7 +107,7 @@ class Draft:
         view = memoryview(data)
         try:
             while view:
-                written = os.pwrite(self._fd, view, offset)
+                written = self._put(offset, view)
                 offset += written
                 view = view[written:]
         except OSError as error:
@@ -108,6 +117,14 @@ class Draft:
             self.size = max(self.size, offset if len(view) < len(data) else 0)
             self.changes += 1
         return len(data)
+
+    def _put(self, offset: int, view: memoryview) -> int:
+        try:
+            return os.pwrite(self._fd, view, offset)
+        except OSError as error:
+            if error.errno not in _NO_ROOM or self.room is None or not self.room(len(view)):
+                raise
+        return os.pwrite(self._fd, view, offset)
 
     async def truncate(self, size: int) -> None:
         """Cut or extend with zeros. Raises as `write`."""

@@ -9,7 +9,6 @@ import os
 import time
 import uuid
 from dataclasses import dataclass
-from pathlib import Path
 
 import trio
 
@@ -67,7 +66,6 @@ class Files:
         asides: Asides,
         versions: Versions,
         reader: Reader,
-        drafts: Path,
         nursery: trio.Nursery,
         *,
         read_only: bool,
@@ -79,7 +77,6 @@ class Files:
         self._asides = asides
         self._versions = versions
         self._reader = reader
-        self._drafts = drafts
         self._nursery = nursery
         self._read_only = read_only
         self._umask = umask
@@ -140,7 +137,7 @@ class Files:
         local = exclusive or is_local(name)
         if not local:
             self._check_room(home, name)
-        draft = Draft.empty(self._drafts, limit=self._limit(home))
+        draft = self._versions.empty(home)
         try:
             retire, follows = await self._asides.claim(home, name)
         except BaseException:
@@ -172,10 +169,6 @@ class Files:
             return
         if self._tree.occupied(home.place) >= field.maximum_attachments:
             raise QuotaError(f"{home.path}: the field admits {field.maximum_attachments} files")
-
-    def _limit(self, home: FieldNode) -> int | None:
-        field = self._tree.field(home.place)
-        return field.maximum_size if field is not None else None
 
     def _register(self, node: FileNode, *, writable: bool) -> int:
         number = next(self._numbers)
@@ -272,7 +265,7 @@ class Files:
             if node.draft is None:
                 if node.size == 0 and node.attachment is not None:
                     return
-                draft = Draft.empty(self._drafts, limit=self._limit(node.home))
+                draft = self._versions.empty(node.home)
                 draft.changes += 1
                 self._adopt(node, draft)
             elif node.draft.refusal is not None:

@@ -133,7 +133,7 @@ class Outcomes:
         refused = node.draft
         if refused is None:
             return
-        node.draft = Draft.empty(refused.path.parent, limit=refused.limit)
+        node.draft = Draft.empty(refused.path.parent, limit=refused.limit, room=refused.room)
         node.draft.changes = refused.changes + 1
         refused.discard()
 
@@ -145,7 +145,7 @@ class Outcomes:
         kept = refused.path.parent / content
         if kept == refused.path:
             return
-        node.draft = Draft(kept, limit=refused.limit)
+        node.draft = Draft(kept, limit=refused.limit, room=refused.room)
         node.draft.freeze()
         node.committed = node.draft.changes
         refused.discard()

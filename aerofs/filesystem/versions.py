@@ -6,10 +6,10 @@ from weakref import WeakKeyDictionary
 
 import trio
 
-from aerofs.content.draft import Draft
+from aerofs.content.draft import Draft, Room
 from aerofs.content.reader import Reader
 from aerofs.errors import AerofsError
-from aerofs.filesystem.nodes import FileNode
+from aerofs.filesystem.nodes import FieldNode, FileNode
 from aerofs.filesystem.tree import Tree
 
 log = logging.getLogger(__name__)
@@ -19,13 +19,15 @@ class Versions:
     """Copies of the version that stands.
 
     Args:
+        room: Makes room for a draft on a full disk.
         wait: Seconds that a removal waits for the bytes that its readers may still ask for.
     """
 
-    def __init__(self, tree: Tree, reader: Reader, drafts: Path, *, wait: float) -> None:
+    def __init__(self, tree: Tree, reader: Reader, drafts: Path, *, room: Room, wait: float) -> None:
         self._tree = tree
         self._reader = reader
         self._drafts = drafts
+        self._room = room
         self._wait = wait
         self._locks: WeakKeyDictionary[FileNode, trio.Lock] = WeakKeyDictionary()
 
@@ -33,15 +35,22 @@ class Versions:
         """One at a time: making a file's draft."""
         return self._locks.setdefault(node, trio.Lock())
 
+    def empty(self, home: FieldNode) -> Draft:
+        """An empty draft for a file of that field."""
+        return Draft.empty(self._drafts, limit=self._limit(home), room=self._room)
+
+    def _limit(self, home: FieldNode) -> int | None:
+        field = self._tree.field(home.place)
+        return field.maximum_size if field is not None else None
+
     async def copy(self, node: FileNode) -> Draft:
         """The bytes that the platform has of a file, as a new draft."""
-        field = self._tree.field(node.place)
-        limit = field.maximum_size if field is not None else None
         if node.attachment is None:
-            return Draft.empty(self._drafts, limit=limit)
+            return self.empty(node.home)
+        limit = self._limit(node.home)
         handle = self._reader.open(node.stands or node.place, node.attachment)
         try:
-            return await Draft.copy_of(await handle.fetch_all(), self._drafts, limit=limit)
+            return await Draft.copy_of(await handle.fetch_all(), self._drafts, limit=limit, room=self._room)
         finally:
             handle.close()
 

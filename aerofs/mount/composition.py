@@ -78,7 +78,7 @@ def compose(
         tree, uploads, store.journal, store.blobs, kernel, nursery, close_wait=settings.close_wait
     )
     wait = settings.rename_wait
-    versions = Versions(tree, reader, store.drafts, wait=wait)
+    versions = Versions(tree, reader, store.drafts, room=store.blobs.make_room, wait=wait)
     asides = Asides(tree, commits, versions, kernel, nursery, wait=wait)
     unlinking = Unlinking(
         tree,
@@ -109,7 +109,6 @@ def compose(
         asides,
         versions,
         reader,
-        store.drafts,
         nursery,
         read_only=settings.read_only,
         umask=settings.umask,
