@@ -77,9 +77,9 @@ class Attributor:
                 attribute_timeout=0.0 if node.size is None else freshness,
             )
         mode, mtime_ns = self._set.get(inode, (None, None))
-        modified = self._tree.modified_ns(node) if isinstance(node, DocumentNode) else 0
+        modified = self._tree.fields.modified_ns(node) if isinstance(node, DocumentNode) else 0
         if isinstance(node, FieldNode):
-            modified = self._tree.modified_ns(node.parent)
+            modified = self._tree.fields.modified_ns(node.parent)
         return Attributes(
             inode=inode,
             mode=stat.S_IFDIR | (self._directory_mode if mode is None else mode),

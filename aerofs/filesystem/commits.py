@@ -204,7 +204,7 @@ class Commits:
             stands = node.stands or node.place
             role = Role.BASE if stands == node.place else Role.SOURCE
             retire = (Retire(stands, node.attachment.id, node.attachment.name, role), *retire)
-        field = self._tree.field(node.place)
+        field = self._tree.fields.settings(node.place)
         return Operation(
             place=node.place,
             path=node.path,
@@ -212,7 +212,7 @@ class Commits:
             title=node.title,
             size=draft.size,
             retire=retire,
-            known=self._tree.known(node.place),
+            known=self._tree.fields.known(node.place),
             maximum=field.maximum_attachments if field else None,
             resizes=field.resizes_images if field else False,
             inode=node.inode,

@@ -27,8 +27,8 @@ from aerofs.errors import (
 )
 from aerofs.filesystem.asides import Asides
 from aerofs.filesystem.commits import EMPTY_QUIET, Commits
-from aerofs.filesystem.nodes import Directory, FieldNode, FileNode, Life, Node
-from aerofs.filesystem.tree import Entry, Tree
+from aerofs.filesystem.nodes import Directory, Entry, FieldNode, FileNode, Life, Node
+from aerofs.filesystem.tree import Tree
 from aerofs.filesystem.versions import Versions
 from aerofs.model import AttachmentId
 from aerofs.namespace.familiar import is_local, is_trash, looks_temporary
@@ -164,10 +164,10 @@ class Files:
             return None
 
     def _check_room(self, home: FieldNode, name: str) -> None:
-        field = self._tree.field(home.place)
+        field = self._tree.fields.settings(home.place)
         if field is None or field.maximum_attachments is None or self._asides.is_aside(home, name):
             return
-        if self._tree.occupied(home.place) >= field.maximum_attachments:
+        if self._tree.fields.occupied(home.place) >= field.maximum_attachments:
             raise QuotaError(f"{home.path}: the field admits {field.maximum_attachments} files")
 
     def _register(self, node: FileNode, *, writable: bool) -> int:

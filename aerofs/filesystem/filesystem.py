@@ -29,9 +29,9 @@ from aerofs.filesystem.attributes import Attributes, Attributor, Changes, Space
 from aerofs.filesystem.commits import Commits
 from aerofs.filesystem.files import Files
 from aerofs.filesystem.moves import Moves
-from aerofs.filesystem.nodes import Directory, FieldNode, FileNode, Life
+from aerofs.filesystem.nodes import Directory, Entry, FieldNode, FileNode, Life
 from aerofs.filesystem.recovery import Recovery
-from aerofs.filesystem.tree import Entry, Tree
+from aerofs.filesystem.tree import Tree
 from aerofs.filesystem.unlinking import Unlinking
 
 _FILES_FREE = 1 << 30

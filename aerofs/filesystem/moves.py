@@ -130,7 +130,7 @@ class Moves:
         return entry.node
 
     def _check_room(self, node: FileNode, home: FieldNode, name: str, target: FileNode | None) -> None:
-        field = self._tree.field(home.place)
+        field = self._tree.fields.settings(home.place)
         if field is None:
             return
         if field.maximum_size is not None and (node.size or 0) > field.maximum_size:
@@ -143,7 +143,7 @@ class Moves:
             or self._asides.is_aside(home, name)
         ):
             return
-        if self._tree.occupied(home.place) >= field.maximum_attachments:
+        if self._tree.fields.occupied(home.place) >= field.maximum_attachments:
             raise QuotaError(f"{home.path}: the field admits {field.maximum_attachments} files")
 
     # -- to a real name ------------------------------------------------------------------------------------------
@@ -230,7 +230,7 @@ class Moves:
     async def _retarget(self, node: FileNode, work: Work) -> None:
         row = work.row
         retire = (*row.retire, *(old for old in node.retire if old not in row.retire))
-        field = self._tree.field(node.place)
+        field = self._tree.fields.settings(node.place)
         work.hidden += node.hidden
         node.retire, node.hidden = (), ()
         await self._uploads.amend(
@@ -242,7 +242,7 @@ class Moves:
                 file_name=node.name,
                 title=node.title,
                 retire=retire,
-                known=self._tree.known(node.place),
+                known=self._tree.fields.known(node.place),
                 maximum=field.maximum_attachments if field else None,
                 resizes=field.resizes_images if field else False,
             ),
@@ -253,7 +253,7 @@ class Moves:
         attachment, source = node.attachment, node.stands or node.place
         if attachment is None and pending is None:
             raise NotFoundError(f"{node.path}: nothing to move")
-        field = self._tree.field(node.place)
+        field = self._tree.fields.settings(node.place)
         row = Operation(
             place=node.place,
             path=node.path,
@@ -261,7 +261,7 @@ class Moves:
             title=node.title,
             size=node.size or 0,
             retire=node.retire,
-            known=self._tree.known(node.place),
+            known=self._tree.fields.known(node.place),
             maximum=field.maximum_attachments if field else None,
             resizes=field.resizes_images if field else False,
             inode=node.inode,

@@ -133,3 +133,12 @@ class FileNode:
 
 Directory = Root | DefinitionNode | DocumentNode | FieldNode
 Node = Directory | FileNode
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A name in a directory and the number of what it leads to."""
+
+    name: str
+    inode: int
+    node: Node

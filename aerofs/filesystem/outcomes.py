@@ -119,7 +119,7 @@ class Outcomes:
             return
         node.draft = None
         draft.close()
-        attachment, field = node.attachment, self._tree.field(node.place)
+        attachment, field = node.attachment, self._tree.fields.settings(node.place)
         resized = field is not None and field.resizes_images
         if attachment is not None and not resized and attachment.size in (None, draft.size):
             self._blobs.adopt(attachment.id, draft.path, draft.size)

@@ -132,7 +132,7 @@ class Recovery:
         name = encode(last.title) if last.title == last.conflict else last.file_name
         node = self._tree.new_file(home, name, last.title, key=key, mode=last.mode, now_ns=last.mtime_ns)
         if draft is not None:
-            field = self._tree.field(home.place)
+            field = self._tree.fields.settings(home.place)
             draft.limit = field.maximum_size if field is not None else None
             node.draft, node.committed = draft, draft.changes
         if row.added is not None:

@@ -5,42 +5,35 @@ overlay under its name, its attachment is hidden, its inode is pinned. A file th
 """
 
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from cachetools import LRUCache
 
 from aerofs.content.journal import Journal
 from aerofs.errors import NotDirectoryError, NotFoundError, StaleError
+from aerofs.filesystem.fields import Fields
 from aerofs.filesystem.kernel import Kernel
 from aerofs.filesystem.nodes import (
     DefinitionNode,
     Directory,
     DocumentNode,
+    Entry,
     FieldNode,
     FileNode,
     Life,
     Node,
     Root,
 )
-from aerofs.model import Attachment, AttachmentId, Field, FieldRef, ValuePath
+from aerofs.model import Attachment, AttachmentId, FieldRef, ValuePath
 from aerofs.namespace.catalog import Catalog
 from aerofs.namespace.familiar import probed
 from aerofs.namespace.inodes import ROOT, InodeTable
 from aerofs.namespace.names import apart, encode, look_alike
 from aerofs.namespace.overlay import Overlay
-from aerofs.namespace.snapshots import EMPTY, FieldFiles, Snapshot
+from aerofs.namespace.snapshots import FieldFiles, Snapshot
 
 _TIMES_KEPT = 100_000
 _DEFAULT_MODE = 0o666
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A name in a directory and the number of what it leads to."""
-
-    name: str
-    inode: int
-    node: Node
 
 
 class Tree:
@@ -55,6 +48,7 @@ class Tree:
         self._mode = _DEFAULT_MODE & ~umask
         self._first_seen: LRUCache[AttachmentId, int] = LRUCache(_TIMES_KEPT)
         self._placed: set[FileNode] = set()
+        self.fields = Fields(catalog, self.overlay)
 
     def __repr__(self) -> str:
         return f"<Tree {len(self.inodes)} inodes, {len(self._placed)} placed files>"
@@ -255,32 +249,6 @@ class Tree:
         for name, node in placed:
             yield Entry(name, node.inode, node)
 
-    def modified_ns(self, node: DocumentNode) -> int:
-        """When the document was changed last, as far as is known without a request."""
-        snapshot = self.catalog.peek(node.parent.definition, node.document, stale=True)
-        return snapshot.modified_ns if snapshot else 0
-
-    def known(self, place: FieldRef) -> frozenset[AttachmentId]:
-        """The ids that the field is known to hold, without a request."""
-        files = self._known_files(place)
-        return frozenset(files.by_id)
-
-    def occupied(self, place: FieldRef) -> int:
-        """How many files the field holds or is about to hold."""
-        placed = [node for node in self.overlay.names(place).values() if node.life is Life.REAL]
-        shown = [id_ for id_ in self._known_files(place).by_id if not self.overlay.is_hidden(id_)]
-        return len(shown) + len(placed)
-
-    def _known_files(self, place: FieldRef) -> FieldFiles:
-        definition = self.catalog.definition_of(place.definition)
-        snapshot = self.catalog.peek(definition, place.document, stale=True) if definition else None
-        return snapshot.fields.get(place.path, EMPTY) if snapshot else EMPTY
-
-    def field(self, place: FieldRef) -> Field | None:
-        """The settings of a field; None where the platform does not tell them."""
-        definition = self.catalog.definition_of(place.definition)
-        return definition.field(place.path) if definition else None
-
     # -- placing -------------------------------------------------------------------------------------------------
 
     def place(self, node: FileNode) -> None:
@@ -317,7 +285,7 @@ class Tree:
         if node not in self._placed:
             return
         self.overlay.hide(attachment.id)
-        shown = self._known_files(node.place).name_of(attachment.id)
+        shown = self.fields.files(node.place).name_of(attachment.id)
         if shown is not None and shown != node.name == asked and node.life is Life.REAL:
             # The platform chose another name, or ours had to stand beside a stranger's.
             parent, before = self.number(node.home), node.name

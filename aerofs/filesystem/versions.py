@@ -40,7 +40,7 @@ class Versions:
         return Draft.empty(self._drafts, limit=self._limit(home), room=self._room)
 
     def _limit(self, home: FieldNode) -> int | None:
-        field = self._tree.field(home.place)
+        field = self._tree.fields.settings(home.place)
         return field.maximum_size if field is not None else None
 
     async def copy(self, node: FileNode) -> Draft:

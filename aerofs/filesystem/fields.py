@@ -1,0 +1,42 @@
+"""What is known of a field without a request: its settings, what it holds, and what it is about to hold."""
+
+from aerofs.filesystem.nodes import DocumentNode, FileNode, Life
+from aerofs.model import AttachmentId, Field, FieldRef
+from aerofs.namespace.catalog import Catalog
+from aerofs.namespace.overlay import Overlay
+from aerofs.namespace.snapshots import EMPTY, FieldFiles
+
+
+class Fields:
+    """The catalog's memory and the overlay, asked together."""
+
+    def __init__(self, catalog: Catalog, overlay: Overlay[FileNode]) -> None:
+        self._catalog = catalog
+        self._overlay = overlay
+
+    def modified_ns(self, node: DocumentNode) -> int:
+        """When the document was changed last, as far as is known without a request."""
+        snapshot = self._catalog.peek(node.parent.definition, node.document, stale=True)
+        return snapshot.modified_ns if snapshot else 0
+
+    def known(self, place: FieldRef) -> frozenset[AttachmentId]:
+        """The ids that the field is known to hold, without a request."""
+        files = self.files(place)
+        return frozenset(files.by_id)
+
+    def occupied(self, place: FieldRef) -> int:
+        """How many files the field holds or is about to hold."""
+        placed = [node for node in self._overlay.names(place).values() if node.life is Life.REAL]
+        shown = [id_ for id_ in self.files(place).by_id if not self._overlay.is_hidden(id_)]
+        return len(shown) + len(placed)
+
+    def files(self, place: FieldRef) -> FieldFiles:
+        """What the platform showed in the field when it was last asked."""
+        definition = self._catalog.definition_of(place.definition)
+        snapshot = self._catalog.peek(definition, place.document, stale=True) if definition else None
+        return snapshot.fields.get(place.path, EMPTY) if snapshot else EMPTY
+
+    def settings(self, place: FieldRef) -> Field | None:
+        """The settings of a field; None where the platform does not tell them."""
+        definition = self._catalog.definition_of(place.definition)
+        return definition.field(place.path) if definition else None
