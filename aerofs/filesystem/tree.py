@@ -165,7 +165,8 @@ class Tree:
             if node.attachment is not None and node.attachment.size is None and attachment.size is not None:
                 node.attachment = replace(node.attachment, size=attachment.size)
             if node not in self._placed:
-                node.name, node.home = name, home
+                # (Also what it was to become and did not, where it was removed here and is seen again.)
+                node.name, node.home, node.title, node.stands = name, home, attachment.name, None
             return node
         seen = self._first_seen.setdefault(attachment.id, snapshot.modified_ns)
         node = FileNode(

@@ -23,6 +23,7 @@ from aerofs.filesystem.files import Files
 from aerofs.filesystem.kernel import Kernel
 from aerofs.filesystem.moves import Moves
 from aerofs.filesystem.recovery import Recovery
+from aerofs.filesystem.takeovers import Takeovers
 from aerofs.filesystem.tree import Tree
 from aerofs.filesystem.unlinking import Unlinking
 from aerofs.filesystem.versions import Versions
@@ -91,12 +92,13 @@ def compose(
         read_only=settings.read_only,
         wait=wait,
     )
+    takeovers = Takeovers(tree, commits, uploads, versions, asides, unlinking)
     moves = Moves(
         tree,
         commits,
         uploads,
         store.journal,
-        versions,
+        takeovers,
         asides,
         unlinking,
         kernel,
