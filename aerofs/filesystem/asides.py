@@ -106,6 +106,10 @@ class Asides:
         node.attachment, node.stands = None, None
         return retire, work
 
+    def _is_written(self, home: FieldNode, name: str) -> bool:
+        """Somebody else's file appeared under the name, and is changed here: it keeps the name."""
+        return self._tree.overlay.placed(home.place, name) is not None
+
     def forget(self, node: FileNode) -> None:
         """The file does not go back to the name that it had."""
         if node.aside is not None:
@@ -116,6 +120,8 @@ class Asides:
     async def _come_back_later(self, node: FileNode) -> None:
         aside = node.aside
         await trio.sleep(ASIDE_WAIT)
+        while node.aside is aside and aside is not None and self._is_written(*aside):  # noqa: ASYNC110  a minute
+            await trio.sleep(ASIDE_WAIT)
         if node.aside is aside and aside is not None and node.life is Life.LOCAL:
             log.info("%s: no new version came, the file is back as %s", node.path, aside[1])
             parent, name = self._tree.number(node.home), node.name

@@ -151,7 +151,8 @@ class Moves:
     async def _to_real(
         self, node: FileNode, home: FieldNode, name: str, title: str, target: FileNode | None
     ) -> None:
-        if node.aside is not None and (node.aside[0].place, node.aside[1]) == (home.place, name):
+        back = node.aside is not None and (node.aside[0].place, node.aside[1]) == (home.place, name)
+        if back and target is None:
             await self._asides.bring_back(node)  # `x~` is renamed to `x` again: nothing has happened
             return
         ends = trio.current_time() + self._rename_wait
@@ -211,8 +212,10 @@ class Moves:
     async def _begin(self, node: FileNode, before: _Before) -> Work | None:
         """Give the platform what the rename means for it. None where nothing is to be waited for."""
         draft, pending = node.draft, node.pending
-        if draft is not None and before.life is Life.LOCAL:
+        if draft is not None and before.life is Life.LOCAL and pending is None:
             node.committed = -1  # nothing of it was ever sent
+        if not node.changed:
+            await self._commits.outcomes.forget_row(node)  # of the local name: the bytes are those of a save
         if (
             pending is not None
             and not pending.busy

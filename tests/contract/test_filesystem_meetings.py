@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from aerofs.content.draft import Draft
 from aerofs.content.journal import Journal
@@ -15,7 +15,7 @@ from aerofs.filesystem.attributes import Changes
 from aerofs.filesystem.nodes import FileNode
 from aerofs.filesystem.versions import Versions
 from aerofs.sandbox import Access
-from tests.contract.conftest import Office, until
+from tests.contract.conftest import Drive, Office, later, until
 
 A = "invoice/1/scan/a.txt"
 B = "invoice/1/scan/b.txt"
@@ -97,4 +97,44 @@ async def test_what_was_to_be_saved_under_a_new_name_is_saved_under_the_old_one_
         office.sandbox.tokens[office.sandbox.token] = Access()
         await drive.write(A, b"new")
         assert office.stored() == [("1/scan/a.txt", b"new")]
+        drive.assert_nothing_left()
+
+
+async def held_aside(office: Office, drive: Drive) -> int:
+    """Ours is put aside while its save is refused; somebody else's appears, and is changed through a handle."""
+    office.sandbox.tokens[office.sandbox.token] = Access(read_only=True)
+    with pytest.raises(DeniedError):
+        await drive.write(A, b"ours")
+    await drive.rename(A, f"{A}~")
+    office.sandbox.tokens[office.sandbox.token] = Access()
+    office.add(A, b"theirs")
+    drive.filesystem.refresh()
+    handle = await drive.open(A, os.O_RDWR)
+    await drive.filesystem.write(handle, 0, b"half")
+    return handle
+
+
+async def test_a_file_put_aside_that_is_renamed_back_replaces_what_appeared_meanwhile(office: Office) -> None:
+    async with office.mounted(close_wait=5) as drive:
+        handle = await held_aside(office, drive)
+        await drive.rename(f"{A}~", A)
+        await drive.close(handle)
+        await drive.drained()
+        assert await drive.names("invoice/1/scan") == ["a.txt"]
+        assert await drive.read(A) == b"ours"
+        assert office.stored() == [("1/scan/a.txt", b"ours")]
+        drive.assert_nothing_left()
+
+
+async def test_a_file_does_not_come_back_over_one_that_is_written(office: Office, clock: MockClock) -> None:
+    async with office.mounted(close_wait=5) as drive:
+        handle = await held_aside(office, drive)
+        await later(clock, 61)
+        await wait_all_tasks_blocked(0.02)
+        assert await drive.names("invoice/1/scan") == ["a.txt", "a.txt~"]
+        assert await drive.read(A) == b"halfrs"
+        await drive.close(handle)
+        await later(clock, 61)
+        await until(lambda: "a.txt~" not in {node.name for node in drive.filesystem._tree.placed()})
+        await drive.remove(A)
         drive.assert_nothing_left()
