@@ -138,3 +138,16 @@ async def test_a_file_does_not_come_back_over_one_that_is_written(office: Office
         await until(lambda: "a.txt~" not in {node.name for node in drive.filesystem._tree.placed()})
         await drive.remove(A)
         drive.assert_nothing_left()
+
+
+async def test_a_version_that_is_seen_again_has_its_own_title_not_the_one_it_was_to_get(
+    office: Office,
+) -> None:
+    office.add(A, b"a")
+    office.add(B, b"b")
+    async with office.mounted() as drive:
+        node = await drive.node(B)
+        node.title = "c.txt"  # what a rename that came to nothing leaves
+        await drive.rename(A, B)
+        assert office.stored() == [("1/scan/b.txt", b"a")]
+        drive.assert_nothing_left()
