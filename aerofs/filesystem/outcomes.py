@@ -135,6 +135,9 @@ class Outcomes:
             return
         node.draft = Draft.empty(refused.path.parent, limit=refused.limit, room=refused.room)
         node.draft.changes = refused.changes + 1
+        if node.journalled:
+            # The row of an fsync, whose bytes go with the refused draft.
+            self._nursery.start_soon(self._forget_row_alone, node)
         refused.discard()
 
     def _fall_back(self, node: FileNode, work: Work) -> None:

@@ -326,3 +326,21 @@ async def test_a_recovered_file_admits_no_more_than_its_field_and_keeps_its_time
             await drive.close(handle)
         await drive.remove(path)
         drive.assert_nothing_left()
+
+
+async def test_a_draft_that_is_started_over_leaves_no_row_without_bytes(office: Office) -> None:
+    path = "invoice/1/small/a.txt"
+    async with office.mounted() as drive:
+        handle = await drive.open(path, os.O_WRONLY | os.O_CREAT)
+        await drive.filesystem.write(handle, 0, b"one")
+        await drive.filesystem.fsync(handle)
+        with pytest.raises(errors.TooLargeError):
+            await drive.filesystem.write(handle, 0, b"x" * 20_000)
+        again = await drive.open(path, os.O_WRONLY | os.O_TRUNC)
+        await until(lambda: not drive.store.journal.load())
+        await drive.filesystem.write(again, 0, b"two")
+        await drive.close(again)
+        await drive.close(handle)
+        await drive.drained()
+        assert office.stored() == [("1/small/a.txt", b"two")]
+        drive.assert_nothing_left()
