@@ -93,12 +93,13 @@ class ControlServer:
         pid, uid, _ = _PEER.unpack(
             stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
         )
+        # Read before it is refused: who still writes would get a broken pipe in place of the answer.
+        request = await _receive(stream)
+        if request is None:
+            return
         if uid not in {0, os.geteuid()}:
             log.warning("process %d of user %d was refused at the control socket", pid, uid)
             await _send(stream, {"error": "only the user who mounted may ask", "kind": "DeniedError"})
-            return
-        request = await _receive(stream)
-        if request is None:
             return
         name = request.pop("call", None)
         handler = self._handlers.get(name) if isinstance(name, str) else None
