@@ -143,9 +143,8 @@ class Filesystem:
             directory.entries, directory.source = [], self._tree.entries(directory.node)
         position = start
         while True:
-            async with directory.lock:
-                if position >= len(directory.entries) and not await self._read_on(directory):
-                    return
+            if position >= len(directory.entries) and not await self._read_on(directory, position):
+                return
             entry = directory.entries[position]
             position += 1
             if isinstance(entry.node, FileNode) and entry.node.life is Life.UNLINKED:
@@ -157,14 +156,16 @@ class Filesystem:
                 continue
             yield position, entry
 
-    async def _read_on(self, directory: _OpenDirectory) -> bool:
-        if directory.source is None:
-            return False
-        try:
-            directory.entries.append(await anext(directory.source))
-        except StopAsyncIteration:
-            directory.source = None
-            return False
+    async def _read_on(self, directory: _OpenDirectory, position: int) -> bool:
+        """Have an entry at the position. False where the directory ends."""
+        async with directory.lock:
+            while position >= len(directory.entries):
+                if directory.source is None:
+                    return False
+                try:
+                    directory.entries.append(await anext(directory.source))
+                except StopAsyncIteration:
+                    directory.source = None
         return True
 
     def entry_attributes(self, entry: Entry) -> Attributes:
