@@ -57,18 +57,6 @@ class NotDirectoryError(AerofsError):
     errno = errno.ENOTDIR
 
 
-class NotEmptyError(AerofsError):
-    """The directory still holds something."""
-
-    errno = errno.ENOTEMPTY
-
-
-class CrossDeviceError(AerofsError):
-    """A move that only copy-and-delete can do; tools fall back to exactly that."""
-
-    errno = errno.EXDEV
-
-
 class StaleError(AerofsError):
     """The version that was opened is gone from the platform."""
 

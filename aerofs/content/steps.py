@@ -141,6 +141,3 @@ class Performer:
         if added is not None:
             await self._actions.stands(put, added)
         return added is not None
-
-
-__all__ = ["Performer"]

@@ -284,6 +284,3 @@ def _synced(row: Operation, draft: Draft, path: Path) -> Operation:
 def _synced_only(row: Operation, draft: Draft) -> Operation:
     draft.sync_file(draft.path)
     return row
-
-
-__all__ = ["Commits"]

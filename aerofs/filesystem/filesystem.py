@@ -13,14 +13,12 @@ from typing import Any
 import trio
 
 from aerofs.content.draft import local_error
-from aerofs.content.journal import Journal
-from aerofs.content.operations import Operation, State
+from aerofs.content.operations import Operation
 from aerofs.content.store import Store
 from aerofs.content.uploads import Uploads
 from aerofs.errors import (
     IsDirectoryError,
     NoAttributeError,
-    NotFoundError,
     ReadOnlyError,
     RefusedError,
     UnsupportedError,
@@ -29,7 +27,7 @@ from aerofs.filesystem.attributes import Attributes, Attributor, Changes, Space
 from aerofs.filesystem.commits import Commits
 from aerofs.filesystem.files import Files
 from aerofs.filesystem.moves import Moves
-from aerofs.filesystem.nodes import Directory, Entry, FieldNode, FileNode, Life
+from aerofs.filesystem.nodes import Directory, Entry, FileNode, Life
 from aerofs.filesystem.recovery import Recovery
 from aerofs.filesystem.tree import Tree
 from aerofs.filesystem.unlinking import Unlinking
@@ -61,7 +59,6 @@ class Filesystem:
         uploads: Uploads,
         recovery: Recovery,
         attributor: Attributor,
-        journal: Journal,
         store: Store,
         read_only: bool,
     ) -> None:
@@ -73,7 +70,6 @@ class Filesystem:
         self._uploads = uploads
         self._recovery = recovery
         self._attributor = attributor
-        self._journal = journal
         self._store = store
         self._read_only = read_only
         self._directories: dict[int, _OpenDirectory] = {}
@@ -342,6 +338,3 @@ def _save(
         "next_try": next_try,
         "error": row.error or None,
     }
-
-
-__all__ = ["Attributes", "Changes", "FieldNode", "Filesystem", "NotFoundError", "Operation", "State"]

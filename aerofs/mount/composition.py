@@ -125,7 +125,6 @@ def compose(
         uploads=uploads,
         recovery=Recovery(tree, commits, uploads, store.journal, store.drafts),
         attributor=Attributor(tree, settings, now_ns=time.time_ns),
-        journal=store.journal,
         store=store,
         read_only=settings.read_only,
     )
