@@ -1,12 +1,11 @@
 """The client against a platform that fails in every way: what recovers, what is reported, what is never done twice."""
 
-import io
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
 import pytest
 import trio
@@ -16,20 +15,9 @@ from aerofs.model import AttachmentId, Definition, DocumentId, FieldRef, ValuePa
 from aerofs.platform import Platform
 from aerofs.sandbox import Fault, Sandbox, SandboxConfig, serving
 from aerofs.settings import Settings
+from tests.contract.content import Bytes
 
 BOUND = 0.4
-
-
-@dataclass(frozen=True)
-class Bytes:
-    data: bytes
-
-    @property
-    def size(self) -> int:
-        return len(self.data)
-
-    def open(self) -> BinaryIO:
-        return io.BytesIO(self.data)
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,7 @@ import os
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
 
 import pytest
 from pydantic import SecretStr
@@ -19,18 +17,7 @@ from aerofs.model import Attachment, DefinitionId, DocumentId, FieldRef, ValuePa
 from aerofs.platform import Platform
 from aerofs.sandbox import SandboxConfig, serving
 from aerofs.settings import Settings
-
-
-@dataclass(frozen=True)
-class Bytes:
-    data: bytes
-
-    @property
-    def size(self) -> int:
-        return len(self.data)
-
-    def open(self) -> BinaryIO:
-        return BytesIO(self.data)
+from tests.contract.content import Bytes
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pytest
 import trio
@@ -16,6 +16,7 @@ from aerofs.model import Attachment, AttachmentId, Definition, Document, Documen
 from aerofs.platform import ExpiredUrlError, Platform
 from aerofs.sandbox import PRESETS, Access, FieldSpec, Sandbox, SandboxConfig, Variants, serving
 from aerofs.settings import Settings
+from tests.contract.content import Bytes
 
 EXTERNAL = "bdr:200¡adm:05¡prj:6"
 AWKWARD = "a/b%2F..?#& 100%"
@@ -28,18 +29,6 @@ PROFILE: Mapping[str, Mapping[str, Any]] = {
     },
 }
 """What a user writes into the profile for variants that no answer tells apart."""
-
-
-@dataclass(frozen=True)
-class Bytes:
-    data: bytes
-
-    @property
-    def size(self) -> int:
-        return len(self.data)
-
-    def open(self) -> BinaryIO:
-        return io.BytesIO(self.data)
 
 
 @dataclass(frozen=True)
