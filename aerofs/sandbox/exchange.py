@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 from starlette.datastructures import Headers
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from aerofs.sandbox.faults import Fault, Faults
+from aerofs.sandbox.lies import ordered, pretended, retold
 from aerofs.sandbox.refusals import Refusal, invalid
 from aerofs.sandbox.traffic import Seen, Traffic
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LARGEST_JSON = 16 * 1024 * 1024
-_MAINTENANCE = "<!doctype html><title>Maintenance</title><h1>We will be back shortly</h1>"
 
 
 class DisconnectedError(Exception):
@@ -52,6 +52,7 @@ class Exchange:
         self.on_sending: Callable[[int], None] = _ignore
         self._received = 0
         self._sent = 0
+        self._most: int | None = None
         self._scope = scope
         self._receive = receive
         self._send = send
@@ -98,6 +99,8 @@ class Exchange:
         """Send a small answer."""
         async for _ in self.body():
             pass
+        if self.fault is not None:
+            response = retold(self.fault, response)
         await response(self._scope, self._receive, self.send)
 
     async def send(self, message: Message) -> None:
@@ -121,8 +124,12 @@ class Exchange:
         if self.fault is not None and self.fault.action == "drop_answer":
             await self.cut()
         if self.fault is not None and self.fault.action == "half":
-            length = int(dict(message["headers"]).get(b"content-length", b"0"))
-            self.fault = Fault(self.fault.kind, "cut", at=length // 2)
+            self.fault = Fault(self.fault.kind, "cut", at=_length(message) // 2)
+        if self.fault is not None and self.fault.action == "shorten":
+            self._most = _length(message) // 2
+            headers = [pair for pair in message["headers"] if pair[0] != b"content-length"]
+            headers.append((b"content-length", str(self._most).encode()))
+            message = {**message, "headers": headers}
         await self._send(message)
 
     async def _send_up_to_the_fault(self, message: Message) -> None:
@@ -134,6 +141,8 @@ class Exchange:
         await self._send_piece({**message, "body": data[cut:]})
 
     async def _send_piece(self, message: Message) -> None:
+        if self._most is not None:
+            message = {**message, "body": message["body"][: max(0, self._most - self._sent)]}
         # Counted first: whoever has received the bytes finds them counted.
         self._sent += len(message["body"])
         self.on_sending(len(message["body"]))
@@ -158,6 +167,10 @@ class Exchange:
         """
         await self.link.cut()
         raise DisconnectedError
+
+
+def _length(message: Message) -> int:
+    return int(dict(message["headers"]).get(b"content-length", b"0"))
 
 
 def _ignore(size: int) -> None:
@@ -231,22 +244,22 @@ class Origin:
         try:
             fault = self._faults.take(kind, target)
             await self._faults.pass_holds(kind, target, answered=False)
-            await self._struck(exchange, fault)
+            await self._struck(exchange, kind, fault)
         finally:
             traffic.end(kind)
 
-    async def _struck(self, exchange: Exchange, fault: Fault | None) -> None:
+    async def _struck(self, exchange: Exchange, kind: str, fault: Fault | None) -> None:
         if fault is None:
             await self._served(exchange)
             return
         match fault.action:
             case "delay":
                 await _pause(fault.seconds)
-            case "status":
-                await exchange.answer(_failure(fault))
+            case "status" | "html" if not fault.done:
+                await exchange.answer(ordered(fault))
                 return
-            case "html":
-                await exchange.answer(HTMLResponse(_MAINTENANCE))
+            case "pretend":
+                await exchange.answer(pretended(kind))
                 return
             case "stall" if fault.at is None:
                 await _pause(fault.seconds)
@@ -267,9 +280,3 @@ class Origin:
         except Exception:
             log.exception("%s %s failed", exchange.method, exchange.raw_path)
             await exchange.answer(self._refused(Refusal(500, "internal_error", "The sandbox failed")))
-
-
-def _failure(fault: Fault) -> Response:
-    body = Refusal(fault.status, "fault", f"Status {fault.status} was ordered").body()
-    headers = {} if fault.retry_after is None else {"Retry-After": f"{fault.retry_after:g}"}
-    return JSONResponse(body, fault.status, headers=headers)

@@ -12,8 +12,12 @@ import trio
 
 from aerofs.sandbox.traffic import KINDS
 
-Action = Literal["delay", "stall", "status", "cut", "half", "drop_answer", "html"]
-ACTIONS: tuple[Action, ...] = ("delay", "stall", "status", "cut", "half", "drop_answer", "html")
+Action = Literal[
+    "delay", "stall", "status", "cut", "half", "drop_answer", "html", "pretend", "misname", "shorten",
+]  # fmt: skip
+ACTIONS: tuple[Action, ...] = (
+    "delay", "stall", "status", "cut", "half", "drop_answer", "html", "pretend", "misname", "shorten",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +30,16 @@ class Fault:
             stop for `seconds` after so many bytes of a body, then go on. `status`: answer `status`, and
             Retry-After where `retry_after` is given. `cut`: close the connection, nothing done; with `at`
             after so many bytes of a body. `half`: do the work, send half of the body, close. `drop_answer`:
-            do the work, close without an answer. `html`: an HTML page with status 200, nothing done.
+            do the work, close without an answer. `html`: an HTML page with status 200, nothing done. Lies:
+            `pretend`: say that it worked, do nothing and show nothing. `misname`: do the work, answer ids of
+            nothing. `shorten`: do the work, send half of the body as if that were all.
         count: How many requests it strikes; None: all.
         after: How many matching requests it lets pass first.
         seconds: None: for ever.
         side: Which body `at` counts: the request's or the answer's.
         path: Strikes only requests whose path and query, as sent, contain this.
+        done: A `status` or `html` answers work that was done all the same (a gateway that lost patience).
+        says: The words of a `status`.
     """
 
     kind: str
@@ -44,6 +52,8 @@ class Fault:
     at: int | None = None
     side: Literal["request", "answer"] = "answer"
     path: str = ""
+    done: bool = False
+    says: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant.
@@ -91,7 +101,8 @@ class Fault:
         readers: dict[str, Any] = {
             **dict.fromkeys(("after", "status", "at"), int),
             **dict.fromkeys(("seconds", "retry_after"), float),
-            **dict.fromkeys(("side", "path"), str),
+            **dict.fromkeys(("side", "path", "says"), str),
+            "done": lambda word: word == "true",
             "count": lambda word: None if word == "all" else int(word),
         }
         for setting in settings:

@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import pytest
@@ -283,3 +283,47 @@ async def test_a_client_that_goes_away_in_mid_upload_leaves_nothing(sandbox: San
     await stream.aclose()
     await no_upload_left(sandbox)
     assert stored(sandbox) == ["a.bin"]
+
+
+@pytest.mark.parametrize("action", ["status", "html"])
+async def test_work_may_be_done_though_the_answer_denies_it(
+    api: httpx.AsyncClient, sandbox: Sandbox, action: Literal["status", "html"]
+) -> None:
+    sandbox.add_fault(Fault("save", action, status=504, done=True, says="Too slow"))
+    answer = await save(api)
+    assert stored(sandbox) == ["a.bin", "b.bin"]
+    assert (answer.status_code, "Too slow" in answer.text) == (
+        (504, True) if action == "status" else (200, False)
+    )
+
+
+async def test_success_may_be_pretended(api: httpx.AsyncClient, sandbox: Sandbox) -> None:
+    for kind in ("save", "list", "delete"):
+        sandbox.add_fault(Fault(kind, "pretend"))
+    assert (await save(api)).json() == {"status": "ok", "attachments": []}
+    assert (await photos(api)).json() == {"status": "ok", "attachments": []}
+    (kept,) = sandbox.platform.attachments("job", "A", "photos")
+    asked = {"valuePath": "photos", "attachmentId": kept.id}
+    assert (await api.delete(f"{A}/attachments", params=asked)).json() == {"status": "ok"}
+    assert stored(sandbox) == ["a.bin"]
+
+
+async def test_the_ids_of_an_answer_may_be_wrong(api: httpx.AsyncClient, sandbox: Sandbox) -> None:
+    sandbox.add_fault(Fault("save", "misname"))
+    (told,) = (await save(api)).json()["attachments"]
+    standing = sandbox.platform.attachments("job", "A", "photos")
+    assert [file.name for file in standing] == ["a.bin", "b.bin"]
+    assert told["_fileName"] == "b.bin"
+    assert told["_id"] not in {file.id for file in standing}
+
+
+async def test_half_of_a_body_may_come_as_the_whole(api: httpx.AsyncClient, sandbox: Sandbox) -> None:
+    url = (await photos(api)).json()["attachments"][0]["downloadURL"]
+    sandbox.add_fault(Fault("download", "shorten"))
+    sandbox.add_fault(Fault("list", "shorten"))
+    assert await fetched(url) == (200, DATA[: len(DATA) // 2], True)
+    answer = await photos(api)
+    assert (answer.status_code, len(answer.content)) == (200, int(answer.headers["content-length"]))
+    with pytest.raises(ValueError, match=r"Unterminated|Expecting"):
+        answer.json()
+    assert (await fetched(url))[1] == DATA
