@@ -1,65 +1,106 @@
 """The local disk of one mount: its directory, who holds it, and what lies in it.
 
-`journal.sqlite` (operations and local facts), `drafts/` (bytes that the platform does not have yet), `blobs/` (bytes
-that it has: a cache, wiped at mount). The directory is 0700 and belongs to one process at a time.
+`mount.json` (whose it is), `journal.sqlite` (operations and local facts), `drafts/` (bytes that the platform does not
+have yet), `blobs/` (bytes that it has: a cache, wiped at mount). The directory is 0700 and belongs to one process at a
+time.
 """
 
 import fcntl
+import json
 import os
+import time
 from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from pydantic import TypeAdapter, ValidationError
 
 from aerofs.content.blobs import Blobs
 from aerofs.content.journal import Journal
 from aerofs.errors import ConfigError, LocalIOError
 
+LOCK = "lock"
+JOURNAL = "journal.sqlite"
+DRAFTS = "drafts"
+_OWNER = "mount.json"
 
-class Store:
-    """An open state directory.
+_HOLD_TRIES = 5
+_HOLD_PAUSE = 0.02
+"""Seconds between tries: whoever only looks whether a directory is held (`inspection.py`) holds it for an instant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose state a directory keeps.
+
+    Attributes:
+        identity: Where the token comes from and which user asks, never the token itself: tokens are renewed.
+    """
+
+    url: str
+    environment: str
+    mountpoint: str
+    identity: str
+
+
+_OWNER_JSON = TypeAdapter(Owner)
+
+
+class StateDirectory:
+    """A state directory that this process holds.
 
     Attributes:
         directory: Where it is.
         journal: Operations and local facts.
-        blobs: Downloaded bytes.
         drafts: The directory of bytes to be brought up.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, owner: Owner | None = None) -> None:
         """Open or make the directory.
+
+        Args:
+            directory: Where it is.
+            owner: Whose it is from now on; None leaves that as it is.
 
         Raises:
             ConfigError: It cannot be used, or another process holds it.
         """
         self.directory = directory
-        self.drafts = directory / "drafts"
-        try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise ConfigError(f"the state directory {directory} cannot be used: {error.strerror}") from error
-        try:
-            self._hold()
-            directory.chmod(0o700)
-            self.drafts.mkdir(mode=0o700, exist_ok=True)
-            self.blobs = Blobs(directory / "blobs")
-            self.journal = Journal(directory / "journal.sqlite")
-        except (OSError, LocalIOError) as error:
-            os.close(self._lock)
-            raise ConfigError(f"the state directory {directory} cannot be used: {error}") from error
-        except BaseException:
-            os.close(self._lock)
-            raise
+        self.drafts = directory / DRAFTS
+        with ExitStack() as opened:
+            try:
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._lock = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                opened.callback(os.close, self._lock)
+                self._hold()
+                directory.chmod(0o700)
+                self.drafts.mkdir(mode=0o700, exist_ok=True)
+                if owner is not None:
+                    _write_owner(directory, owner)
+                self.journal = opened.enter_context(Journal(directory / JOURNAL))
+                self._open(opened)
+            except (OSError, LocalIOError) as error:
+                reason = error.strerror if isinstance(error, OSError) else error
+                raise ConfigError(f"the state directory {directory} cannot be used: {reason}") from error
+            self._opened = opened.pop_all()
+
+    def _open(self, opened: ExitStack) -> None:
+        """What else there is to open, and to close at the end."""
 
     def _hold(self) -> None:
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(self._lock, 64, 0).decode(errors="replace").strip() or "another process"
-            raise ConfigError(
-                f"the state directory {self.directory} is held by process {holder}: this drive is already mounted"
-            ) from None
+        for left in reversed(range(_HOLD_TRIES)):
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not left:
+                    raise ConfigError(
+                        f"the state directory {self.directory} is held by process "
+                        f"{holder(self._lock) or '(unknown)'}: this drive is already mounted"
+                    ) from None
+                time.sleep(_HOLD_PAUSE)
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
 
@@ -73,7 +114,54 @@ class Store:
 
     def close(self) -> None:
         """Write what is to be kept and let go of the directory."""
-        with ExitStack() as ends:
-            ends.callback(os.close, self._lock)
-            ends.callback(self.blobs.close)
-            ends.callback(self.journal.close)
+        self._opened.close()
+
+
+class Store(StateDirectory):
+    """The state directory of a running mount.
+
+    Attributes:
+        blobs: Downloaded bytes; none are left from before.
+    """
+
+    blobs: Blobs
+
+    def _open(self, opened: ExitStack) -> None:
+        self.blobs = Blobs(self.directory / "blobs")
+        opened.callback(self.blobs.close)
+
+
+def owner_of(directory: Path) -> Owner | None:
+    """Whose state a directory keeps; None where nothing readable tells it."""
+    try:
+        return _OWNER_JSON.validate_json((directory / _OWNER).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def holder(lock: int) -> int | None:
+    """The process that wrote its number into an open lock file."""
+    written = os.pread(lock, 64, 0).strip()
+    return int(written) if written.isdigit() else None
+
+
+def _write_owner(directory: Path, owner: Owner) -> None:
+    """At once and as a whole, also over a loss of power."""
+    if owner_of(directory) == owner:
+        return
+    path, fresh = directory / _OWNER, directory / f"{_OWNER}.new"
+    with fresh.open("w", encoding="utf-8") as file:
+        json.dump(asdict(owner), file, ensure_ascii=False, indent=2)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.rename(path)
+    sync_directory(directory)
+
+
+def sync_directory(directory: Path) -> None:
+    """The names in a directory are on the disk."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

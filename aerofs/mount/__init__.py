@@ -6,14 +6,14 @@ is left stays in the journal. After a crash nothing is unmounted: writes must no
 """
 
 import hashlib
+import os
 import resource
 from collections.abc import Callable
 from pathlib import Path
 
-import platformdirs
 import trio
 
-from aerofs.content.store import Store
+from aerofs.content.store import Owner, Store
 from aerofs.errors import (
     AerofsError,
     ConfigError,
@@ -27,9 +27,9 @@ from aerofs.mount.composition import compose
 from aerofs.mount.service import Service
 from aerofs.namespace.catalog import Catalog
 from aerofs.platform import Platform
-from aerofs.settings import Settings
+from aerofs.settings import Settings, default_state_dir
 
-__all__ = ["compose", "run", "state_directory"]
+__all__ = ["compose", "owner", "run", "state_directory"]
 
 
 def run(settings: Settings, *, ready: Callable[[], None]) -> None:
@@ -65,7 +65,7 @@ def _first(group: ExceptionGroup[Exception]) -> Exception:
 
 
 async def _live(settings: Settings, ready: Callable[[], None]) -> None:
-    with Store(state_directory(settings)) as store:
+    with Store(state_directory(settings), owner(settings)) as store:
         async with Platform(settings) as platform, trio.open_nursery() as background:
             kernel = KernelCaches(background)
             filesystem, catalog = compose(settings, store, platform, kernel, background)
@@ -86,7 +86,21 @@ def state_directory(settings: Settings) -> Path:
         return settings.state_dir
     place = (settings.url, settings.environment, str(settings.mountpoint))
     key = hashlib.sha256("\0".join(place).encode()).hexdigest()[:16]
-    return platformdirs.user_state_path("aerofs") / key
+    return default_state_dir() / key
+
+
+def owner(settings: Settings) -> Owner:
+    """Whose state this mount keeps.
+
+    The identity follows from where the token comes from, because tokens are renewed; of one that is given literally, a
+    digest is all that is ever written down.
+    """
+    if settings.token is not None:
+        source = f"token:{settings.token.get_secret_value()}"
+    else:
+        source = f"file:{settings.token_file}" if settings.token_file else f"command:{settings.token_command}"
+    identity = hashlib.sha256(f"aerofs\0{os.getuid()}\0{source}".encode()).hexdigest()[:32]
+    return Owner(settings.url, settings.environment, str(settings.mountpoint), identity)
 
 
 async def _introduce(settings: Settings, catalog: Catalog) -> None:

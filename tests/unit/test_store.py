@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from aerofs.content.store import Store
+from aerofs.content.store import Owner, Store, owner_of
 from aerofs.errors import ConfigError
+from aerofs.mount import owner
+from aerofs.settings import Settings
 
 
 def test_it_is_made_for_its_owner_alone(tmp_path: Path) -> None:
@@ -52,3 +54,29 @@ def test_drafts_last_and_blobs_do_not(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
         assert [path.name for path in store.drafts.iterdir()] == ["x.draft"]
         assert list((store.directory / "blobs").iterdir()) == []
+
+
+def test_it_tells_whose_it_is(tmp_path: Path) -> None:
+    first = Owner("https://a", "live", "/mnt/a", "me")
+    with Store(tmp_path, first):
+        assert owner_of(tmp_path) == first
+    second = Owner("https://b", "live", "/mnt/a", "me")
+    Store(tmp_path, second).close()
+    assert owner_of(tmp_path) == second
+    Store(tmp_path).close()
+    assert owner_of(tmp_path) == second
+    assert not (tmp_path / "mount.json.new").exists()
+
+
+def test_the_identity_tells_the_source_of_the_token_and_never_the_token(tmp_path: Path) -> None:
+    def of(**given: str) -> Owner:
+        base = {"url": "https://aero.example", "environment": "live", "mountpoint": "/mnt/a"}
+        return owner(Settings.model_validate({**base, **given}))
+
+    file = of(token_file=str(tmp_path / "token"))
+    (tmp_path / "token").write_text("renewed")
+    assert of(token_file=str(tmp_path / "token")) == file
+    literal = of(token="secret-token")
+    assert literal.identity not in {file.identity, of(token="another-token").identity}
+    assert "secret" not in str(literal)
+    assert of(token_command="pass aero").identity != of(token_command="pass other").identity
