@@ -59,6 +59,34 @@ def duration(text: str) -> float:
         raise ValueError(f"{text!r} is not a duration (write 30, 30s, 5m, 2h, 1d)") from None
 
 
+_SIZE_UNITS: Mapping[str, int] = MappingProxyType(
+    {"": 1, "b": 1}
+    | {unit + tail: 1000**power for power, unit in enumerate("kmgt", start=1) for tail in ("", "b")}
+    | {unit + "ib": 1024**power for power, unit in enumerate("kmgt", start=1)}
+)
+
+
+def size(text: str) -> int:
+    """Bytes, from text like `500000`, `500k`, `20 MB`, `1.5G`, `2GiB`.
+
+    Raises:
+        ValueError: It is none.
+    """
+    text = text.strip().lower()
+    number = text.rstrip("abcdefghijklmnopqrstuvwxyz ")
+    try:
+        return int(float(number) * _SIZE_UNITS[text[len(number) :].strip()])
+    except (KeyError, ValueError, OverflowError):
+        raise ValueError(f"{text!r} is not a size (write 500000, 20M, 1.5G, 2GiB)") from None
+
+
+def _bytes(value: object) -> object:
+    """None also as text: an option can take a profile's limit away."""
+    if isinstance(value, bool):
+        return ""  # pydantic would take True for a byte
+    return (None if value.strip().lower() == "none" else size(value)) if isinstance(value, str) else value
+
+
 def _seconds(value: object) -> object:
     if isinstance(value, bool):
         return None  # pydantic would take True for a second
@@ -104,6 +132,8 @@ Deadline = Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan
 """A bound that must exist, for nothing may hang."""
 Wait = Annotated[float, BeforeValidator(_seconds), Field(ge=0)]
 """How long a caller waits; `inf` for as long as it takes."""
+Limit = Annotated[int | None, BeforeValidator(_bytes), Field(ge=1)]
+"""At most so many bytes; None (as text: `none`) as many as there is room for."""
 Lane = Annotated[int, Field(ge=1)]
 Identity = Annotated[int, Field(ge=0, lt=2**32 - 1)]
 Mask = Annotated[int, BeforeValidator(_octal), Field(ge=0, le=0o777)]
@@ -143,6 +173,8 @@ class Settings(BaseModel):
     document_ttl: Lifetime = 30.0
     negative_ttl: Lifetime = 2.0
 
+    spool_limit: Limit = None
+    """What all files together that wait to be saved may take on the local disk."""
     close_wait: Wait = 60.0
     rename_wait: Deadline = 5.0
 

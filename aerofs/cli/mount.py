@@ -58,6 +58,9 @@ def mount(
     close_wait: Annotated[
         str | None, typer.Option(metavar="TIME", help="How long close() waits; 0, inf.")
     ] = None,
+    spool_limit: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="What waiting saves may take on the disk; 20M, 2GiB.")
+    ] = None,
     ca_file: Annotated[str | None, typer.Option(metavar="FILE", help="Trusted authorities, as PEM.")] = None,
     insecure_http: Annotated[
         bool | None, typer.Option("--insecure-http", help="Admit http beyond loopback.")

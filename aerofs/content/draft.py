@@ -9,18 +9,17 @@ import errno
 import hashlib
 import os
 import uuid
-from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Self, TypeAlias
+from typing import Self
 
 import trio
 
+from aerofs.content.spool import Spool
 from aerofs.errors import AerofsError, LocalIOError, NoSpaceError, TooLargeError
 
 _COPY_CHUNK = 1 << 20
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
-
-Room: TypeAlias = Callable[[int], bool]
 
 
 def local_error(error: OSError, what: str) -> AerofsError:
@@ -41,11 +40,11 @@ class Draft:
         changes: Grows with every change of the bytes.
         refusal: The error that a write met. Such a draft is never committed; every flush repeats the error.
         limit: Largest size in bytes, None if unlimited (the field's Maximum File Size).
-        room: Makes room for so many bytes on a full disk, and tells whether it could: what is only cached goes first.
+        spool: The disk under all drafts; None: nobody bounds what they take.
     """
 
     def __init__(
-        self, path: Path, *, limit: int | None = None, room: Room | None = None, new: bool = False
+        self, path: Path, *, limit: int | None = None, spool: Spool | None = None, new: bool = False
     ) -> None:
         """Open an existing file, or make it.
 
@@ -54,7 +53,7 @@ class Draft:
         """
         self._directory = path.parent
         self.limit = limit
-        self.room = room
+        self.spool = spool
         self.changes = 0
         self.refusal: AerofsError | None = None
         self._readers_of_frozen = 0
@@ -68,19 +67,20 @@ class Draft:
             raise local_error(error, f"draft {path.name}") from error
 
     @classmethod
-    def empty(cls, directory: Path, *, limit: int | None = None, room: Room | None = None) -> Self:
+    def empty(cls, directory: Path, *, limit: int | None = None, spool: Spool | None = None) -> Self:
         """Start empty, in a new file of `directory`."""
-        return cls(_new_path(directory), limit=limit, room=room, new=True)
+        return cls(_new_path(directory), limit=limit, spool=spool, new=True)
 
     @classmethod
     async def copy_of(
-        cls, source: Path, directory: Path, *, limit: int | None = None, room: Room | None = None
+        cls, source: Path, directory: Path, *, limit: int | None = None, spool: Spool | None = None
     ) -> Self:
         """A draft that starts with the bytes of another file."""
         path = _new_path(directory)
         try:
-            await trio.to_thread.run_sync(clone, source, path)
-            return cls(path, limit=limit, room=room)
+            with _growing(spool, source):
+                await trio.to_thread.run_sync(clone, source, path)
+            return cls(path, limit=limit, spool=spool)
         except OSError as error:
             path.unlink(missing_ok=True)
             raise local_error(error, "copying the version to be changed") from error
@@ -104,6 +104,7 @@ class Draft:
         """
         self._admit(offset + len(data))
         await self._thaw()
+        self._grow(offset + len(data))
         view = memoryview(data)
         try:
             while view:
@@ -122,7 +123,7 @@ class Draft:
         try:
             return os.pwrite(self._fd, view, offset)
         except OSError as error:
-            if error.errno not in _NO_ROOM or self.room is None or not self.room(len(view)):
+            if error.errno not in _NO_ROOM or self.spool is None or not self.spool.make_room(len(view)):
                 raise
         return os.pwrite(self._fd, view, offset)
 
@@ -131,6 +132,7 @@ class Draft:
         if size > self.size:
             self._admit(size)
         await self._thaw()
+        self._grow(size)
         try:
             os.ftruncate(self._fd, size)
         except OSError as error:
@@ -163,7 +165,8 @@ class Draft:
                 return
             target = _new_path(self._directory)
             try:
-                await trio.to_thread.run_sync(clone, self.path, target)
+                with _growing(self.spool, self.path):
+                    await trio.to_thread.run_sync(clone, self.path, target)
                 if not self._readers_of_frozen:
                     # The save ended meanwhile: nobody but the draft needs the first file.
                     target.unlink()
@@ -204,6 +207,14 @@ class Draft:
         if self.limit is not None and size > self.limit:
             raise self._refuse(TooLargeError(f"{size} bytes; the field admits {self.limit}"))
 
+    def _grow(self, size: int) -> None:
+        """Nothing may be awaited between this and the write: what is admitted is on the disk at once."""
+        if self.spool is not None and size > self.size:
+            try:
+                self.spool.admit(size - self.size)
+            except AerofsError as error:
+                raise self._refuse(error) from error
+
     def _refuse(self, error: AerofsError) -> AerofsError:
         self.refusal = error
         return error
@@ -213,6 +224,11 @@ class Draft:
             await self.unshare()
         except AerofsError as error:
             raise self._refuse(error) from error
+
+
+def _growing(spool: Spool | None, source: Path) -> AbstractContextManager[None]:
+    """While a copy of a file is made."""
+    return nullcontext() if spool is None else spool.reserved(source.stat().st_size)
 
 
 def _new_path(directory: Path) -> Path:

@@ -14,6 +14,7 @@ import trio
 
 from aerofs.content.draft import local_error
 from aerofs.content.operations import Operation
+from aerofs.content.spool import Spool
 from aerofs.content.store import Store
 from aerofs.content.uploads import Uploads
 from aerofs.errors import (
@@ -60,6 +61,7 @@ class Filesystem:
         recovery: Recovery,
         attributor: Attributor,
         store: Store,
+        spool: Spool,
         read_only: bool,
     ) -> None:
         self._tree = tree
@@ -71,6 +73,7 @@ class Filesystem:
         self._recovery = recovery
         self._attributor = attributor
         self._store = store
+        self._spool = spool
         self._read_only = read_only
         self._directories: dict[int, _OpenDirectory] = {}
         self._numbers = itertools.count(1)
@@ -273,8 +276,11 @@ class Filesystem:
             disk = os.statvfs(self._store.directory)
         except OSError as error:
             raise local_error(error, "the state directory") from error
-        unit = disk.f_frsize
-        return Space(disk.f_blocks * unit, disk.f_bfree * unit, disk.f_bavail * unit, len(self._tree.inodes))
+        unit, left = disk.f_frsize, self._spool.left()
+        free, available = (
+            size if left is None else min(size, left) for size in (disk.f_bfree * unit, disk.f_bavail * unit)
+        )
+        return Space(disk.f_blocks * unit, free, available, len(self._tree.inodes))
 
     # -- the life of the mount -----------------------------------------------------------------------------------
 

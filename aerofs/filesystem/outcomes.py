@@ -133,7 +133,7 @@ class Outcomes:
         refused = node.draft
         if refused is None:
             return
-        node.draft = Draft.empty(refused.path.parent, limit=refused.limit, room=refused.room)
+        node.draft = Draft.empty(refused.path.parent, limit=refused.limit, spool=refused.spool)
         node.draft.changes = refused.changes + 1
         if node.journalled:
             # The row of an fsync, whose bytes go with the refused draft.
@@ -148,7 +148,7 @@ class Outcomes:
         kept = refused.path.parent / content
         if kept == refused.path:
             return
-        node.draft = Draft(kept, limit=refused.limit, room=refused.room)
+        node.draft = Draft(kept, limit=refused.limit, spool=refused.spool)
         node.draft.freeze()
         node.committed = node.draft.changes
         refused.discard()

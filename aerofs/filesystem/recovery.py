@@ -8,6 +8,7 @@ from pathlib import Path
 from aerofs.content.draft import Draft
 from aerofs.content.journal import Journal
 from aerofs.content.operations import Operation, State
+from aerofs.content.spool import Spool
 from aerofs.content.uploads import Uploads, Work
 from aerofs.errors import AerofsError
 from aerofs.filesystem.commits import Commits
@@ -24,13 +25,14 @@ class Recovery:
     """Makes files and work of journal rows, oldest first."""
 
     def __init__(
-        self, tree: Tree, commits: Commits, uploads: Uploads, journal: Journal, drafts: Path
+        self, tree: Tree, commits: Commits, uploads: Uploads, journal: Journal, drafts: Path, spool: Spool
     ) -> None:
         self._tree = tree
         self._commits = commits
         self._uploads = uploads
         self._journal = journal
         self._drafts = drafts
+        self._spool = spool
         self._works: dict[int, Work] = {}
         self._nodes: dict[int, FileNode] = {}
 
@@ -89,7 +91,7 @@ class Recovery:
         if row.content is None or row.cancelled:
             return row, None
         try:
-            draft = Draft(self._drafts / row.content)
+            draft = Draft(self._drafts / row.content, spool=self._spool)
         except AerofsError as error:
             log.error("%s: its bytes cannot be read: %s", row, error)
             return replace(row, state=State.HELD, error=str(error), errno=error.errno), None

@@ -6,8 +6,9 @@ from weakref import WeakKeyDictionary
 
 import trio
 
-from aerofs.content.draft import Draft, Room
+from aerofs.content.draft import Draft
 from aerofs.content.reader import Reader
+from aerofs.content.spool import Spool
 from aerofs.errors import AerofsError
 from aerofs.filesystem.nodes import FieldNode, FileNode
 from aerofs.filesystem.tree import Tree
@@ -19,15 +20,15 @@ class Versions:
     """Copies of the version that stands.
 
     Args:
-        room: Makes room for a draft on a full disk.
+        spool: The disk under all drafts.
         wait: Seconds that a removal waits for the bytes that its readers may still ask for.
     """
 
-    def __init__(self, tree: Tree, reader: Reader, drafts: Path, *, room: Room, wait: float) -> None:
+    def __init__(self, tree: Tree, reader: Reader, drafts: Path, *, spool: Spool, wait: float) -> None:
         self._tree = tree
         self._reader = reader
         self._drafts = drafts
-        self._room = room
+        self._spool = spool
         self._wait = wait
         self._locks: WeakKeyDictionary[FileNode, trio.Lock] = WeakKeyDictionary()
 
@@ -37,7 +38,7 @@ class Versions:
 
     def empty(self, home: FieldNode) -> Draft:
         """An empty draft for a file of that field."""
-        return Draft.empty(self._drafts, limit=self._limit(home), room=self._room)
+        return Draft.empty(self._drafts, limit=self._limit(home), spool=self._spool)
 
     def _limit(self, home: FieldNode) -> int | None:
         field = self._tree.fields.settings(home.place)
@@ -50,7 +51,7 @@ class Versions:
         limit = self._limit(node.home)
         handle = self._reader.open(node.stands or node.place, node.attachment)
         try:
-            return await Draft.copy_of(await handle.fetch_all(), self._drafts, limit=limit, room=self._room)
+            return await Draft.copy_of(await handle.fetch_all(), self._drafts, limit=limit, spool=self._spool)
         finally:
             handle.close()
 

@@ -12,6 +12,7 @@ import trio
 
 from aerofs.content.origin import Download
 from aerofs.content.reader import Reader
+from aerofs.content.spool import Spool
 from aerofs.content.steps import Performer
 from aerofs.content.store import Store
 from aerofs.content.uploads import Uploads
@@ -73,13 +74,14 @@ def compose(
         finally:
             handle.close()
 
+    spool = Spool(store.drafts, limit=settings.spool_limit, make_room=store.blobs.make_room)
     performer = Performer(platform, catalog, store.journal, store.drafts, fetch)
     uploads = Uploads(performer, store.journal, store.blobs, store.drafts, nursery)
     commits = Commits(
         tree, uploads, store.journal, store.blobs, kernel, nursery, close_wait=settings.close_wait
     )
     wait = settings.rename_wait
-    versions = Versions(tree, reader, store.drafts, room=store.blobs.make_room, wait=wait)
+    versions = Versions(tree, reader, store.drafts, spool=spool, wait=wait)
     asides = Asides(tree, commits, versions, kernel, nursery, wait=wait)
     unlinking = Unlinking(
         tree,
@@ -123,9 +125,10 @@ def compose(
         unlinking=unlinking,
         commits=commits,
         uploads=uploads,
-        recovery=Recovery(tree, commits, uploads, store.journal, store.drafts),
+        recovery=Recovery(tree, commits, uploads, store.journal, store.drafts, spool),
         attributor=Attributor(tree, settings, now_ns=time.time_ns),
         store=store,
+        spool=spool,
         read_only=settings.read_only,
     )
     return filesystem, catalog
