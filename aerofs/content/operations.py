@@ -77,6 +77,7 @@ class Operation:
         retired: Something that the new attachment stands for is gone for good: it may not be taken back.
         cancelled: The file was unlinked: bring nothing up, take back what was, retire the rest.
         superseded: A later save of the same file waits behind: nothing more is brought up.
+        since: When it was first recorded, in seconds of time.time(); 0 where that is not known.
         inode, mtime_ns, mode: Local facts that travel to the new attachment.
     """
 
@@ -106,6 +107,7 @@ class Operation:
     retired: bool = False
     cancelled: bool = False
     superseded: bool = False
+    since: float = 0.0
     tries: int = 0
     error: str = ""
     errno: int = 0

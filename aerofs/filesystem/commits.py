@@ -5,6 +5,7 @@ always: freeze, sync and hash and record (one hop into the writer thread), submi
 """
 
 import logging
+import time
 from dataclasses import replace
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -218,6 +219,7 @@ class Commits:
             inode=node.inode,
             mtime_ns=node.mtime_ns,
             mode=node.mode,
+            since=time.time(),
         )
 
     async def journal(self, node: FileNode, *, durable: bool = True) -> None:

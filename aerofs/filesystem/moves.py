@@ -5,6 +5,7 @@ A rename is a journalled intent: the names swap here at once, the platform is gi
 """
 
 import logging
+import time
 from dataclasses import dataclass, replace
 
 import trio
@@ -270,6 +271,7 @@ class Moves:
             inode=node.inode,
             mtime_ns=node.mtime_ns,
             mode=node.mode,
+            since=time.time(),
         )
         previous = pending or node.follows
         if previous is not None:
