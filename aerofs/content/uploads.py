@@ -74,6 +74,16 @@ class Work(Put):
             return False
         return self.previous is None or self.previous.settled.is_set() or self.previous.goes_on
 
+    def shown_again(self) -> list[AttachmentId]:
+        """It is settled: what was hidden on its behalf is to be seen again, but for what an heir retires now."""
+        hidden, self.hidden = self.hidden, []
+        for heir in self.heirs:
+            if not heir.settled.is_set():
+                inherited = {old.attachment for old in heir.row.retire}
+                heir.hidden += [attachment for attachment in hidden if attachment in inherited]
+                hidden = [attachment for attachment in hidden if attachment not in inherited]
+        return hidden
+
     @property
     def fields(self) -> frozenset[FieldRef]:
         """Every field that the operation touches."""

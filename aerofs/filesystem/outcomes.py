@@ -80,7 +80,7 @@ class Outcomes:
                 # (One that it was to follow may still be there, if this one was dropped.)
                 node.work = earlier if earlier is not None and not earlier.settled.is_set() else None
             kept = self._settled(node, done, frozen)
-            for attachment in done.hidden:
+            for attachment in done.shown_again():
                 self._tree.overlay.unhide(attachment)
             return kept
 

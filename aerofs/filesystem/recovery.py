@@ -109,7 +109,7 @@ class Recovery:
 
     def _shown_again(self, work: Work) -> bool:
         """An operation without a file of its own is settled: what it hid is gone by now, or is to be seen."""
-        for attachment in work.hidden:
+        for attachment in work.shown_again():
             self._tree.overlay.unhide(attachment)
         return False
 

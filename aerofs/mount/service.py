@@ -50,7 +50,7 @@ class Service:
         """Mount, answer until the kernel's loop ends, then finish what is under way."""
         async with self._mounted():
             await self._background.start(self._heed_signals)
-            self._background.start_soon(self._watch_reachability)
+            self._background.start_soon(watch_reachability, self._platform, self._filesystem)
             handlers: dict[str, Any] = {
                 "status": self._status,
                 "drain": self._drain,
@@ -102,14 +102,6 @@ class Service:
             async for received in signals:
                 log.info("%s: unmounting", signal.Signals(received).name)
                 pyfuse3.terminate()
-
-    async def _watch_reachability(self) -> None:
-        """While the platform is away, ask for it; when it is back, try at once what waits."""
-        while True:
-            await trio.sleep(PROBE_PAUSE)
-            if not self._platform.reachable and await self._platform.probe():
-                log.info("%s: reachable again", self._settings.url)
-                self._filesystem.retry()
 
     async def _finish(self) -> None:
         """Bring up what is under way; what cannot go now stays in the journal for the next mount."""
@@ -168,6 +160,14 @@ class Service:
     async def _refresh(self, _request: Mapping[str, Any]) -> dict[str, Any]:
         self._filesystem.refresh()
         return {}
+
+
+async def watch_reachability(platform: Platform, filesystem: Filesystem) -> None:
+    """While the platform is away, ask for it; when it is back, try at once what waits."""
+    while True:
+        await trio.sleep(PROBE_PAUSE)
+        if not platform.reachable and await platform.probe():
+            filesystem.retry()
 
 
 def _fsname(settings: Settings) -> str:

@@ -37,11 +37,19 @@ FIELDS = (
 
 
 class Network(httpx.AsyncBaseTransport):
-    """The way to the platform: away on request, and cut for good at one request."""
+    """The way to the platform: away on request, and cut for good at one request.
+
+    Attributes:
+        away: No connection can be made.
+        silent: While it is away, packets are lost: a connection is not refused, but gets no answer.
+        attempts: When a connection was tried in vain.
+    """
 
     def __init__(self) -> None:
         self._wire = httpx.AsyncHTTPTransport(verify=False)  # plain http; reading trust takes time
         self.away = False
+        self.silent = False
+        self.attempts: list[float] = []
         self.reached = trio.Event()
         self._left: int | None = None
         self._answered = False
@@ -53,6 +61,10 @@ class Network(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if self.away:
+            self.attempts.append(trio.current_time())
+            if self.silent:
+                await trio.sleep(request.extensions["timeout"]["connect"])
+                raise httpx.ConnectTimeout("away", request=request)
             raise httpx.ConnectError("away")
         struck = self._left == 0
         if self._left is not None:

@@ -1,0 +1,203 @@
+"""The platform is away for ten minutes while an editor saves: nothing is lost, nobody waits, and little is tried.
+
+Time is the mock clock's, moved from one deadline to the next, and only when nothing real (a thread of the journal's, an
+answer of the sandbox) is under way. While the network is away no socket is touched, so nothing else can be in the way.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from math import inf
+from typing import Protocol
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from aerofs import errors
+from aerofs.filesystem.attributes import Attributes
+from aerofs.mount.service import PROBE_PAUSE, watch_reachability
+from tests.contract.conftest import WRITE_NEW, Drive, Office
+
+A = "invoice/1/scan/a.txt"
+OUTAGE = 600.0
+SAVES = 5
+TTL = 30.0
+"""What is known grows stale during the outage, and is shown all the same."""
+
+
+async def passes(drive: Drive, clock: MockClock, seconds: float) -> None:
+    """Let that much time pass: every timer rings at its time, and threads are waited for in between."""
+    end = trio.current_time() + seconds
+    while trio.current_time() < end:
+        await wait_all_tasks_blocked()
+        threads = trio.to_thread.current_default_thread_limiter(), drive.store.journal._writer
+        if any(each.borrowed_tokens for each in threads):
+            await trio.sleep(0.001)
+            continue
+        next_timer = trio.lowlevel.current_statistics().seconds_to_next_deadline
+        clock.jump(max(0.0, min(next_timer if next_timer < inf else seconds, end - trio.current_time())))
+        await trio.lowlevel.checkpoint()
+
+
+@asynccontextmanager
+async def watched(drive: Drive) -> AsyncIterator[None]:
+    """What the mount does by itself all the time: it asks whether the platform is back."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch_reachability, drive.platform, drive.filesystem)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+async def refused(save: Callable[[], Awaitable[object]], *, within: float = 1.0) -> None:
+    """The close says EIO, soon."""
+    began = trio.current_time()
+    with pytest.raises(errors.UnavailableError):
+        await save()
+    assert trio.current_time() - began <= within
+
+
+# -- how editors save -------------------------------------------------------------------------------------------------
+
+
+async def in_place(drive: Drive, data: bytes, *, within: float) -> None:
+    """nano, or a shell's redirection."""
+    await refused(lambda: drive.write(A, data), within=within)
+
+
+async def by_rename(drive: Drive, data: bytes, *, within: float) -> None:
+    """GLib's way: a name that stays here, renamed over the original. A rename is an intent, and answers 0."""
+    temporary = "invoice/1/scan/.goutputstream-ABC123"
+    await drive.write(temporary, data)
+    began = trio.current_time()
+    await drive.rename(temporary, A)
+    assert trio.current_time() - began <= within
+
+
+async def with_backup(drive: Drive, data: bytes, *, within: float) -> None:
+    """The original put aside, a new file under its name, and the backup removed."""
+    await drive.rename(A, f"{A}~")
+    handle = await drive.open(A, WRITE_NEW)
+    await drive.filesystem.write(handle, 0, data)
+    await drive.filesystem.fsync(handle)
+    await refused(lambda: drive.close(handle), within=within)
+    await drive.remove(f"{A}~")
+
+
+class Save(Protocol):
+    """One save of an editor, every call of which is answered in time."""
+
+    async def __call__(self, drive: Drive, data: bytes, *, within: float) -> None: ...
+
+
+EDITORS: dict[str, Save] = {"in place": in_place, "by rename": by_rename, "with backup": with_backup}
+
+
+def same(one: Attributes, other: Attributes) -> bool:
+    return (one.inode, one.size, one.mtime_ns, one.mode) == (
+        other.inode,
+        other.size,
+        other.mtime_ns,
+        other.mode,
+    )
+
+
+async def shown(drive: Drive, data: bytes, expected: Attributes | None = None) -> Attributes:
+    """The file is there, once, with these bytes. Returns its attributes."""
+    began = trio.current_time()
+    found = await drive.find(A)
+    assert await drive.names("invoice/1/scan") == ["a.txt"]
+    assert await drive.read(A) == data
+    assert found.size == len(data)
+    assert expected is None or same(found, expected)
+    assert trio.current_time() - began < 1.0
+    return found
+
+
+async def outage(drive: Drive, clock: MockClock, save: Save) -> tuple[bytes, Attributes]:
+    """Ten minutes, five saves. Returns what the file is in the end."""
+    data, attributes = b"old", await shown(drive, b"old")
+    for number in range(SAVES):
+        data = b"version %d" % number
+        async with trio.open_nursery() as nursery:
+            # The first finds out that nobody is there, and that takes as long as connecting may.
+            nursery.start_soon(partial(save, drive, data, within=1.0 if number else 11.0))
+            await passes(drive, clock, 11.0)
+        attributes = await shown(drive, data)
+        for _ in range(4):
+            await passes(drive, clock, OUTAGE / SAVES / 4)
+            await shown(drive, data, attributes)
+        assert set(drive.states()) == {"a.txt"}
+    return data, attributes
+
+
+@pytest.mark.parametrize("silent", [False, True], ids=["refused", "silent"])
+@pytest.mark.parametrize("editor", EDITORS)
+async def test_ten_minutes_away_and_five_saves_are_one_upload_of_the_last(
+    office: Office, clock: MockClock, editor: str, *, silent: bool
+) -> None:
+    office.add(A, b"old")
+    async with office.mounted(document_ttl=TTL) as drive, watched(drive):
+        await shown(drive, b"old")
+        drive.network.away, drive.network.silent = True, silent
+        _, began = office.requests, trio.current_time()
+        data, attributes = await outage(drive, clock, EDITORS[editor])
+        assert trio.current_time() - began >= OUTAGE
+        assert len(drive.network.attempts) <= OUTAGE / PROBE_PAUSE + 4 * SAVES
+        assert office.requests == {}
+        drive.network.away = False
+        returned = trio.current_time()
+        while drive.filesystem.saves() and trio.current_time() < returned + 60:
+            await passes(drive, clock, 0.5)
+        # Not at the end of a pause of minutes; but a probe that gets no answer is given up after its own five seconds.
+        assert trio.current_time() - returned <= (2 if silent else 1) * PROBE_PAUSE + 2
+        assert office.requests == {"save": 1, "delete": 1}
+        assert office.stored() == [("1/scan/a.txt", data)]
+        await shown(drive, data, attributes)
+        drive.assert_nothing_left()
+
+
+@pytest.mark.parametrize("editor", EDITORS)
+async def test_after_a_crash_in_the_outage_the_next_mount_uploads_the_last_of_five(
+    office: Office, clock: MockClock, editor: str
+) -> None:
+    office.add(A, b"old")
+    async with office.mounted(document_ttl=TTL) as drive, watched(drive):
+        await shown(drive, b"old")
+        drive.network.away = True
+        data, attributes = await outage(drive, clock, EDITORS[editor])
+    _ = office.requests
+    async with office.mounted(document_ttl=TTL) as drive:
+        await shown(drive, data, attributes)
+        await drive.drained()
+        assert office.stored() == [("1/scan/a.txt", data)]
+        sent = office.requests
+        assert (sent["save"], sent["delete"]) == (1, 1)
+        assert set(sent) <= {"save", "delete", "list"}  # nobody knows whether the last try was carried out
+        await shown(drive, data, attributes)
+        drive.assert_nothing_left()
+
+
+async def test_an_editor_that_puts_its_backup_back_when_the_close_fails_finds_the_original(
+    office: Office, clock: MockClock
+) -> None:
+    """vim does so: it keeps the changes in its memory, and says that the file could not be written."""
+    office.add(A, b"old")
+    async with office.mounted(document_ttl=TTL) as drive, watched(drive):
+        await shown(drive, b"old")
+        drive.network.away = True
+        for number in range(SAVES):
+            await drive.rename(A, f"{A}~")
+            await in_place(drive, b"version %d" % number, within=1.0)
+            await drive.rename(f"{A}~", A)
+            await passes(drive, clock, 120)
+            await shown(drive, b"old")
+        _ = office.requests
+        drive.network.away = False
+        await passes(drive, clock, PROBE_PAUSE + 2)
+        await drive.drained()
+        await drive.write(A, b"at last")
+        assert office.stored() == [("1/scan/a.txt", b"at last")]
+        assert office.requests.get("save", 0) <= 2  # the original once more, at most
+        await shown(drive, b"at last")
+        drive.assert_nothing_left()
