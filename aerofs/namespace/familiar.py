@@ -33,7 +33,22 @@ _LOCAL: Final = re.compile(
         )
     )
 )
-_TEMPORARY: Final = re.compile(r"sed[A-Za-z0-9]{6}|\..+\.[A-Za-z0-9]{6}", re.DOTALL)
+_MIXED: Final = r"(?=[^.]*[a-z])(?=[^.]*[A-Z])"
+"""Ahead of random letters: lower and upper case, as nearly all of them have, but no `.sketch` and no `.20261123`."""
+_TEMPORARY: Final = re.compile(
+    "|".join(
+        (
+            r"sed[A-Za-z0-9]{6}",  # sed -i
+            r"\..+\.[A-Za-z0-9]{6}",  # rsync
+            rf".+\.{_MIXED}[A-Za-z0-9]{{6}}",  # GLib and Qt: `report.odt.Ab12xY`
+            rf".+\.[or]{_MIXED}[A-Za-z0-9]{{6}}",  # patch
+            rf"XX{_MIXED}[A-Za-z0-9]{{6}}",  # perl -i
+            r"tmp[A-Za-z0-9]{6}",  # Emacs
+            r"tmp[a-z0-9_]{8}(\..*)?",  # Python
+        )
+    ),
+    re.DOTALL,
+)
 _TRASH: Final = re.compile(r"\.Trash(-.*)?", re.DOTALL)
 _PROBED: Final = frozenset(
     {
@@ -63,7 +78,8 @@ _PROBED: Final = frozenset(
             ".ruby-version",
             ".java-version",
         ),
-        *(".tool-versions", ".mise.toml", "mise.toml", ".project", ".vscode", ".idea", ".dir-locals.el"),
+        *(".tool-versions", ".mise.toml", "mise.toml", ".project", ".vscode", ".idea"),
+        *(".dir-locals.el", ".dir-locals-2.el", "_MTN"),
         # File managers and desktops.
         *(".hidden", ".directory", "autorun.inf", "autorun.sh", ".autorun", ".autostart", ".xdg-volume-info"),
         *(
@@ -89,7 +105,7 @@ def is_local(name: str) -> bool:
 
 
 def looks_temporary(name: str) -> bool:
-    """Tell whether sed -i or rsync would name a temporary file so; it is one only if made with O_EXCL."""
+    """Tell whether programs name a file so that they mean to rename; it is one only if made with O_EXCL."""
     return _TEMPORARY.fullmatch(name) is not None
 
 

@@ -143,11 +143,23 @@ def test_other_names_are_real(name: str) -> None:
     assert not is_local(name)
 
 
-def test_only_the_patterns_of_sed_and_rsync_look_temporary() -> None:
-    assert looks_temporary("sedAb12xY")
-    assert looks_temporary(".a.pdf.Ab12xY")
-    assert not looks_temporary("sediment")
-    assert not looks_temporary("a.pdf.Ab12xY")
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("sedAb12xY", ".a.pdf.Ab12xY", ".a.pdf.123456", "a.pdf.Ab12xY", "notes.txt.oAb12xY", "XX2tAMQs"),
+        *("tmp0eod3z", "tmpa_b2c3d4", "tmpa_b2c3d4.pdf"),
+    ],
+)
+def test_names_that_programs_make_up_to_rename_them_look_temporary(name: str) -> None:
+    assert looks_temporary(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["sediment", "house.sketch", "HOUSE.SKETCH", "daily.202611", "a.pdf.Ab12x", "tmp", "tmp.pdf", "XX123456"],
+)
+def test_names_that_people_choose_do_not(name: str) -> None:
+    assert not looks_temporary(name)
 
 
 def test_the_trash_of_file_managers_is_known() -> None:
@@ -158,6 +170,7 @@ def test_the_trash_of_file_managers_is_known() -> None:
 
 def test_probed_names_are_known_but_no_name_that_a_document_may_have() -> None:
     assert all(map(probed, (".git", ".hidden", "autorun.inf", ".Trash", ".Trash-0", "HEAD", ".envrc", "._x")))
+    assert all(map(probed, (".dir-locals.el", ".dir-locals-2.el", "_MTN")))
     assert not any(map(probed, ("4913", "sales-journal", "CVS", "invoice", "INV-1", "x.part")))
 
 
