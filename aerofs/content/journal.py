@@ -6,8 +6,9 @@ synchronous=FULL); the others survive the death of the process, and after a loss
 found out again from the platform.
 """
 
+import itertools
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self, TypeVar
@@ -16,19 +17,26 @@ import trio
 from cachetools import LRUCache
 from pydantic import ValidationError
 
+from aerofs.content import schema
 from aerofs.content.operations import OPERATION, Operation
 from aerofs.errors import AerofsError, ConfigError, LocalIOError, NoSpaceError
 from aerofs.model import AttachmentId
 
-_SCHEMA_VERSION = 1
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS operations (id INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS facts (
-  attachment TEXT PRIMARY KEY, inode INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, mode INTEGER NOT NULL
-);
-"""
 _UPDATE = "UPDATE operations SET body=? WHERE id=?"
 _FACTS_KEPT = 100_000
+_SURROUNDINGS = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+"""What is wrong with the disk or with who may use it, and not with the database."""
 
 T = TypeVar("T")
 
@@ -42,14 +50,24 @@ class Fact:
     mode: int
 
 
+class DamagedError(ConfigError):
+    """The database, or a row of it, cannot be read any more."""
+
+
 class Journal:
-    """The database of one mount. Opened by constructor, closed by `close`."""
+    """The database of one mount. Opened by constructor, closed by `close`.
+
+    Attributes:
+        syncs: Commits that waited for the disk, so far.
+        last: The greatest number that a row had when the journal was opened.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Open or make the database.
+        """Open or make the database, of this or an older version.
 
         Raises:
-            ConfigError: It cannot be opened, is damaged, or was made by a newer aerofs.
+            DamagedError: It cannot be read as it is (`salvage.py` can do something about that).
+            ConfigError: It cannot be opened, or was made by a newer aerofs.
         """
         self._path = path
         self._writer = trio.CapacityLimiter(1)
@@ -61,22 +79,29 @@ class Journal:
         except sqlite3.Error as error:
             raise ConfigError(f"the journal {path} cannot be used: {error}") from error
         try:
+            self._check()
             self._db.execute("PRAGMA journal_mode=WAL")
-            self._migrate()
+            schema.migrate(self._db)
             self._load_facts()
+            (self.last,) = self._db.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence").fetchone()
+            self._numbers = itertools.count(self.last + 1)
         except sqlite3.Error as error:
             self._db.close()
-            raise ConfigError(f"the journal {path} cannot be used: {error}") from error
+            if error.sqlite_errorcode & 0xFF in _SURROUNDINGS:
+                raise ConfigError(f"the journal {path} cannot be used: {error}") from error
+            raise DamagedError(f"the journal {path} is damaged: {error}") from error
         except BaseException:
             self._db.close()
             raise
 
-    def _migrate(self) -> None:
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version > _SCHEMA_VERSION:
-            raise ConfigError(f"the journal {self._path} was made by a newer aerofs (schema {version})")
-        self._db.executescript(_SCHEMA)
-        self._db.execute(f"PRAGMA user_version={_SCHEMA_VERSION:d}")
+    def _check(self) -> None:
+        if (found := schema.version(self._db)) > schema.VERSION:
+            raise ConfigError(
+                f"the journal {self._path} was made by a newer aerofs (schema {found}): use that one"
+            )
+        (verdict,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise DamagedError(f"the journal {self._path} is damaged: {verdict}")
 
     def _load_facts(self) -> None:
         """The newest facts into memory, the newest last; those beyond the bound leave the disk too."""
@@ -102,13 +127,31 @@ class Journal:
         """All rows, oldest first. Blocks; meant for the start.
 
         Raises:
-            ConfigError: The database is damaged, or a row cannot be read.
+            DamagedError: The database is damaged, or a row cannot be read.
         """
         try:
             rows = self._db.execute("SELECT id, body FROM operations ORDER BY id").fetchall()
             return [replace(OPERATION.validate_json(body), id=row) for row, body in rows]
         except (sqlite3.Error, ValidationError) as error:
-            raise ConfigError(f"the journal {self._path} cannot be read: {error}") from error
+            raise DamagedError(f"the journal {self._path} cannot be read: {error}") from error
+
+    def put(self, rows: Sequence[Operation]) -> None:
+        """Write numbered rows, all or none, proof against a loss of power. Blocks; meant for the start.
+
+        Raises:
+            AerofsError: The disk is full, or fails.
+        """
+        try:
+            with self._transaction(durable=True):
+                for row in rows:
+                    self._store(row)
+        except sqlite3.Error as error:
+            raise _journal_error(error) from error
+        self._numbers = itertools.count(max([next(self._numbers), *(row.id + 1 for row in rows)]))
+
+    def numbered(self, operation: Operation) -> Operation:
+        """The row with the number under which it will be recorded."""
+        return operation if operation.id else replace(operation, id=next(self._numbers))
 
     async def record(
         self, operation: Operation, *, first: Callable[[], Operation] | None = None, durable: bool = True
@@ -116,14 +159,16 @@ class Journal:
         """Write a new row, or an old one anew. Returns it with its id.
 
         Args:
-            operation: The row; id 0 means new.
+            operation: The row; id 0 means new (or see `numbered`).
             first: Run before, in the writer thread; what it returns is recorded (to sync and hash a draft there).
             durable: It is on the disk on return, proof against a loss of power.
         """
 
         def work() -> Operation:
-            row = first() if first else operation
-            return self._write(row, durable=durable)
+            row = self.numbered(first() if first else operation)
+            with self._transaction(durable=durable):
+                self._store(row)
+            return row
 
         return await self._in_thread(work)
 
@@ -182,17 +227,11 @@ class Journal:
         except sqlite3.Error as error:
             raise _journal_error(error) from error
 
-    def _write(self, operation: Operation, *, durable: bool) -> Operation:
-        with self._transaction(durable=durable):
-            return self._store(operation)
-
-    def _store(self, operation: Operation) -> Operation:
-        body = _body(operation)
-        if operation.id:
-            self._db.execute("INSERT OR REPLACE INTO operations VALUES (?, ?)", (operation.id, body))
-            return operation
-        row = self._db.execute("INSERT INTO operations (body) VALUES (?)", (body,)).lastrowid
-        return replace(operation, id=row or 0)
+    def _store(self, operation: Operation, origin: str | None = None) -> None:
+        self._db.execute(
+            "INSERT OR REPLACE INTO operations (id, body, origin) VALUES (?, ?, ?)",
+            (operation.id, _body(operation), origin),
+        )
 
     def _take_changed_facts(self) -> list[tuple[AttachmentId, Fact | None]]:
         facts = [(attachment, self._facts.get(attachment)) for attachment in self._changed_facts]

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from pydantic import TypeAdapter
 
-from aerofs.model import Attachment, AttachmentId, FieldRef
+from aerofs.model import Attachment, AttachmentId, DefinitionId, DocumentId, FieldRef, ValuePath
 
 
 class State(StrEnum):
@@ -154,5 +154,8 @@ def inherit(row: Operation, prior: Operation) -> Operation:
         row, after=None, known=known, retire=left + row.retire, copy_of=source, source_title=added.name
     )
 
+
+NOWHERE = FieldRef(DefinitionId(""), DocumentId(""), ValuePath(""))
+"""The place of bytes that are still here though nobody knows any more where they belong: for the user to export."""
 
 OPERATION = TypeAdapter(Operation)

@@ -74,12 +74,14 @@ class Put:
         row: Replaced by every step.
         announced: Called with the attachment as soon as it stands, before what it replaces is retired.
         retracted: Called when what stood was taken back.
+        damage: What is wrong with its bytes on this disk: it may be found on the platform, but not sent.
     """
 
     def __init__(self, row: Operation) -> None:
         self.row = row
         self.announced: Callable[[Attachment], None] | None = None
         self.retracted: Callable[[], None] | None = None
+        self.damage: str | None = None
 
     def announce(self, added: Attachment) -> None:
         """The new attachment stands."""

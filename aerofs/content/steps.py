@@ -10,11 +10,18 @@ from pathlib import Path
 from aerofs.content.actions import Actions
 from aerofs.content.journal import Journal
 from aerofs.content.making_room import MakingRoom
-from aerofs.content.operations import Retire, Secured
+from aerofs.content.operations import NOWHERE, Retire, Secured
 from aerofs.content.puts import Ledger, Put, Remote
 from aerofs.content.recognition import Fetch, Recognition
 from aerofs.content.retiring import Retiring
-from aerofs.errors import AerofsError, ProtocolError, QuotaError, UnavailableError
+from aerofs.errors import (
+    AerofsError,
+    LocalIOError,
+    ProtocolError,
+    QuotaError,
+    RefusedError,
+    UnavailableError,
+)
 from aerofs.model import Attachment
 
 
@@ -42,9 +49,13 @@ class Performer:
         Raises:
             AerofsError: After a temporary one the same put may be performed again; the others are final.
         """
+        if put.row.place == NOWHERE:
+            raise RefusedError(f"{put.row.path}: where it belongs is not known: export it, or discard it")
         if put.row.added is None and put.row.maybe_sent and not await self._find_ours(put, certain=False):
             await self._actions.step(put, maybe_sent=False)
         if put.row.added is None and not (put.row.cancelled or put.row.superseded):
+            if put.damage is not None:
+                raise LocalIOError(f"{put.row.path}: {put.damage}")
             await self._bring_up(put)
         if put.row.added is not None and not put.row.cancelled:
             await self._retiring.retire_all(put)

@@ -18,7 +18,8 @@ from typing import Self
 from pydantic import TypeAdapter, ValidationError
 
 from aerofs.content.blobs import Blobs
-from aerofs.content.journal import Journal
+from aerofs.content.draft import sync_directory
+from aerofs.content.salvage import sound_journal
 from aerofs.errors import ConfigError, LocalIOError
 
 LOCK = "lock"
@@ -79,7 +80,7 @@ class StateDirectory:
                 self.drafts.mkdir(mode=0o700, exist_ok=True)
                 if owner is not None:
                     _write_owner(directory, owner)
-                self.journal = opened.enter_context(Journal(directory / JOURNAL))
+                self.journal = opened.enter_context(sound_journal(directory / JOURNAL, self.drafts))
                 self._open(opened)
             except (OSError, LocalIOError) as error:
                 reason = error.strerror if isinstance(error, OSError) else error
@@ -156,12 +157,3 @@ def _write_owner(directory: Path, owner: Owner) -> None:
         os.fsync(file.fileno())
     fresh.rename(path)
     sync_directory(directory)
-
-
-def sync_directory(directory: Path) -> None:
-    """The names in a directory are on the disk."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 import trio
 
+from aerofs.content import labels
 from aerofs.content.blobs import Blobs
 from aerofs.content.draft import Draft, digest, local_error
 from aerofs.content.journal import Journal
@@ -181,6 +182,7 @@ class Commits:
             id=node.journalled,
             after=previous.row.id if previous is not None else None,
         )
+        row = self._journal.numbered(row)
         try:
             if draft.size > _LARGE:
                 row = await self._journal.record(await trio.to_thread.run_sync(_synced, row, draft, path))
@@ -241,8 +243,9 @@ class Commits:
             id=node.journalled,
             after=own.row.id if own is not None else None,
         )
-        first = (lambda: _synced_only(row, draft)) if durable else None
-        node.journalled = (await self._journal.record(row, first=first, durable=durable)).id
+        row = self._journal.numbered(row)
+        await self._journal.record(row, first=lambda: _noted(row, draft, durable=durable), durable=durable)
+        node.journalled = row.id
         if node.draft is not draft:
             await self.outcomes.forget_row(node)  # it met an error meanwhile, and is gone
 
@@ -275,14 +278,18 @@ class Commits:
 
 
 def _synced(row: Operation, draft: Draft, path: Path) -> Operation:
-    """Bytes to the disk and their digest. Runs in a thread."""
-    draft.sync_file(path)
+    """The digest of the bytes, and with it everything to the disk. Runs in a thread."""
     try:
-        return replace(row, sha256=digest(path), size=path.stat().st_size)
+        row = replace(row, sha256=digest(path), size=path.stat().st_size)
     except OSError as error:
         raise local_error(error, row.path) from error
+    labels.write(path, row)
+    draft.sync_file(path)
+    return row
 
 
-def _synced_only(row: Operation, draft: Draft) -> Operation:
-    draft.sync_file(draft.path)
+def _noted(row: Operation, draft: Draft, *, durable: bool) -> Operation:
+    labels.write(draft.path, row)
+    if durable:
+        draft.sync_file(draft.path)
     return row

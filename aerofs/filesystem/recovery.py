@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from aerofs.content.draft import Draft
+import trio
+
+from aerofs.content.draft import Draft, digest
 from aerofs.content.journal import Journal
 from aerofs.content.operations import Operation, State
 from aerofs.content.spool import Spool
@@ -61,14 +63,15 @@ class Recovery:
         if row.state is State.LOCAL and is_local(row.file_name):
             await self._take_up_local(row)
             return
-        row, draft = self._with_draft(_as_left(row, superseded=superseded))
+        row = _as_left(row, superseded=superseded)
+        row, draft, damage = await self._with_draft(row)
         work = Work(row, previous=self._works.get(row.after or 0))
+        work.damage = damage
         self._works[row.id] = work
         node = self._nodes.get(row.after or 0) if row.content is None else None
-        unreadable = row.content is not None and draft is None
-        if node is None and not (superseded or row.cancelled or unreadable):
+        if node is None and not (superseded or row.cancelled or damage):
             node = await self._show(row, (chain or [row])[-1], draft)
-        if not unreadable:
+        if damage is None:
             self._hide(work, node)
         if node is not None:
             self._nodes[row.id] = node
@@ -81,21 +84,33 @@ class Recovery:
         self._uploads.submit(work)
 
     async def _take_up_local(self, row: Operation) -> None:
-        row, draft = self._with_draft(row)
+        row, draft, damage = await self._with_draft(row)
+        if damage is not None and not (self._drafts / str(row.content)).exists():
+            # Removed just before a loss of power, which the journal did not hear of any more.
+            await self._journal.remove(row.id)
         node = await self._show(row, row, draft) if draft is not None else None
         if node is not None:
             node.life, node.journalled, node.committed = Life.LOCAL, row.id, -1
 
-    def _with_draft(self, row: Operation) -> tuple[Operation, Draft | None]:
-        """The row and its opened bytes. A row whose bytes cannot be had is held, and hides nothing."""
-        if row.content is None or row.cancelled:
-            return row, None
+    async def _with_draft(self, row: Operation) -> tuple[Operation, Draft | None, str | None]:
+        """The row, its opened bytes, and what is wrong with them. A row without its bytes hides nothing.
+
+        A save that was through loses its bytes before the loss of its row is on the disk; after a loss of power it is
+        back without them, or with what was written to the file since then. It is looked for; if it does not stand, and
+        only then, it is held.
+        """
+        if row.content is None or row.cancelled or row.superseded:
+            return row, None, None
         try:
             draft = Draft(self._drafts / row.content, spool=self._spool)
-        except AerofsError as error:
-            log.error("%s: its bytes cannot be read: %s", row, error)
-            return replace(row, state=State.HELD, error=str(error), errno=error.errno), None
-        return replace(row, size=draft.size), draft
+            if row.sha256 is None or await trio.to_thread.run_sync(digest, draft.path) == row.sha256:
+                return replace(row, size=draft.size), draft, None
+            draft.close()
+            damage = "its bytes are not those any more that were recorded"
+        except (OSError, AerofsError) as error:
+            damage = f"its bytes cannot be read: {error}"
+        log.info("%s: %s", row, damage)
+        return row, None, damage
 
     def _hide(self, work: Work, node: FileNode | None) -> None:
         """What an operation is to retire is not seen while it is on its way."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from aerofs.content.journal import Fact, Journal
+from aerofs.content.journal import DamagedError, Fact, Journal
 from aerofs.content.operations import Operation, Retire, Role, Secured, State, inherit
 from aerofs.errors import ConfigError, NoSpaceError
 from aerofs.model import Attachment, AttachmentId, DefinitionId, DocumentId, FieldRef, ValuePath
@@ -175,7 +175,7 @@ def test_a_newer_journal_is_refused(path: Path) -> None:
 @pytest.mark.parametrize("content", [b"not a database at all" * 100, b"SQLite format 3\0" + b"\xff" * 4096])
 def test_a_damaged_journal_is_refused(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-    with pytest.raises(ConfigError):
+    with pytest.raises(DamagedError):
         Journal(path)
 
 
@@ -183,7 +183,7 @@ async def test_a_row_that_cannot_be_read_is_told_and_not_dropped(path: Path) -> 
     with Journal(path) as journal:
         await journal.record(ROW)
         journal._db.execute("UPDATE operations SET body='{}'")
-        with pytest.raises(ConfigError, match="cannot be read"):
+        with pytest.raises(DamagedError, match="cannot be read"):
             journal.load()
 
 

@@ -29,11 +29,11 @@ def test_a_second_opener_is_told_who_holds_it(tmp_path: Path) -> None:
 
 
 def test_a_failed_opening_lets_go_of_it(tmp_path: Path) -> None:
-    (tmp_path / "journal.sqlite").write_bytes(b"no database" * 500)
+    (tmp_path / "journal.sqlite").mkdir(parents=True)
     for _ in range(2):
         with pytest.raises(ConfigError, match="journal"):
             Store(tmp_path)
-    (tmp_path / "journal.sqlite").unlink()
+    (tmp_path / "journal.sqlite").rmdir()
     Store(tmp_path).close()
 
 
