@@ -4,6 +4,7 @@ Only what travels between `uploads.py` and `steps.py`; the protocols are met by 
 `namespace.catalog.Catalog`, which this room does not import.
 """
 
+import io
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -54,17 +55,36 @@ class Ledger(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FileContent:
-    """A local file as the body of a save."""
+    """A local file as the body of a save.
+
+    Attributes:
+        reached: Told how far its newest reader has come.
+    """
 
     path: Path
     size: int
+    reached: Callable[[int], None] = lambda _: None
 
     def open(self) -> BinaryIO:
         """A fresh reader from the first byte."""
         try:
-            return self.path.open("rb")
+            return _Told(io.FileIO(self.path), self.reached)
         except OSError as error:
             raise local_error(error, f"draft {self.path.name}") from error
+
+
+class _Told(io.BufferedReader):
+    """A reader that tells how far it has come."""
+
+    def __init__(self, file: io.FileIO, reached: Callable[[int], None]) -> None:
+        super().__init__(file)
+        self._reached = reached
+        reached(0)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        self._reached(self.tell())
+        return data
 
 
 class Put:
@@ -72,6 +92,7 @@ class Put:
 
     Attributes:
         row: Replaced by every step.
+        sent: How many of its bytes the last try has come to.
         announced: Called with the attachment as soon as it stands, before what it replaces is retired.
         retracted: Called when what stood was taken back.
         damage: What is wrong with its bytes on this disk: it may be found on the platform, but not sent.
@@ -79,6 +100,7 @@ class Put:
 
     def __init__(self, row: Operation) -> None:
         self.row = row
+        self.sent = 0
         self.announced: Callable[[Attachment], None] | None = None
         self.retracted: Callable[[], None] | None = None
         self.damage: str | None = None
@@ -95,4 +117,7 @@ class Put:
 
     def body(self, drafts: Path) -> FileContent:
         """The bytes to send."""
-        return FileContent(drafts / str(self.row.content), self.row.size)
+        return FileContent(drafts / str(self.row.content), self.row.size, self._reached)
+
+    def _reached(self, sent: int) -> None:
+        self.sent = sent

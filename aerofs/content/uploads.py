@@ -144,6 +144,11 @@ class Uploads:
         while not work.settled.is_set() and work.row.state is not State.HELD:
             await self._change.wait()
 
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for something that changes only when an operation does."""
+        while not condition():
+            await self._change.wait()
+
     async def rested(self, work: Work) -> None:
         """Wait until no request of an operation is under way or about to be."""
         while work.busy:

@@ -13,7 +13,6 @@ from typing import Any
 import trio
 
 from aerofs.content.draft import local_error
-from aerofs.content.operations import Operation
 from aerofs.content.spool import Spool
 from aerofs.content.store import Store
 from aerofs.content.uploads import Uploads
@@ -30,6 +29,7 @@ from aerofs.filesystem.files import Files
 from aerofs.filesystem.moves import Moves
 from aerofs.filesystem.nodes import Directory, Entry, FileNode, Life
 from aerofs.filesystem.recovery import Recovery
+from aerofs.filesystem.saves import Saves
 from aerofs.filesystem.tree import Tree
 from aerofs.filesystem.unlinking import Unlinking
 
@@ -47,7 +47,11 @@ class _OpenDirectory:
 
 
 class Filesystem:
-    """One mounted tree."""
+    """One mounted tree.
+
+    Attributes:
+        waiting: What is not on the platform yet, and what a person may decide about it.
+    """
 
     def __init__(
         self,
@@ -59,11 +63,13 @@ class Filesystem:
         commits: Commits,
         uploads: Uploads,
         recovery: Recovery,
+        saves: Saves,
         attributor: Attributor,
         store: Store,
         spool: Spool,
         read_only: bool,
     ) -> None:
+        self.waiting = saves
         self._tree = tree
         self._files = files
         self._moves = moves
@@ -312,35 +318,8 @@ class Filesystem:
 
     def saves(self) -> list[dict[str, Any]]:
         """What is not on the platform yet, for `aerofs status`."""
-        return [*self._unsettled(), *self._local()]
-
-    def _unsettled(self) -> Iterator[dict[str, Any]]:
-        now = trio.current_time()
-        for work in self._uploads:
-            state = "uploading" if work.running else str(work.row.state)
-            next_try = None if work.next_try is None else time.time() + max(0.0, work.next_try - now)
-            yield _save(work.row, state, next_try=next_try)
-
-    def _local(self) -> Iterator[dict[str, Any]]:
-        for node in self._tree.placed():
-            if node.draft is not None and (node.life is Life.LOCAL or node.changed):
-                row = self._commits.row(node, node.draft)
-                yield _save(row, "local", identity=node.journalled)
+        return self.waiting.all()
 
     def statistics(self) -> Mapping[str, Any]:
         """Sizes of what is held."""
         return {"inodes": len(self._tree.inodes), **self._tree.catalog.statistics()}
-
-
-def _save(
-    row: Operation, state: str, *, next_try: float | None = None, identity: int | None = None
-) -> dict[str, Any]:
-    return {
-        "id": row.id if identity is None else identity,
-        "path": row.path,
-        "state": state,
-        "size": row.size,
-        "tries": row.tries,
-        "next_try": next_try,
-        "error": row.error or None,
-    }

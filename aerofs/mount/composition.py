@@ -24,6 +24,7 @@ from aerofs.filesystem.files import Files
 from aerofs.filesystem.kernel import Kernel
 from aerofs.filesystem.moves import Moves
 from aerofs.filesystem.recovery import Recovery
+from aerofs.filesystem.saves import Saves
 from aerofs.filesystem.takeovers import Takeovers
 from aerofs.filesystem.tree import Tree
 from aerofs.filesystem.unlinking import Unlinking
@@ -126,6 +127,7 @@ def compose(
         commits=commits,
         uploads=uploads,
         recovery=Recovery(tree, commits, uploads, store.journal, store.drafts, spool),
+        saves=Saves(tree, commits, uploads, store.journal, store.drafts, wait=wait),
         attributor=Attributor(tree, settings, now_ns=time.time_ns),
         store=store,
         spool=spool,

@@ -1,0 +1,310 @@
+"""What a person decides about a save that waits: tried again, forgotten, taken out."""
+
+import os
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from aerofs import errors
+from aerofs.errors import DeniedError, NotFoundError, RefusedError, UnavailableError
+from aerofs.sandbox import Access, Fault
+from tests.contract.conftest import WRITE_NEW, Drive, Office, until
+
+A = "invoice/1/scan/a.txt"
+B = "invoice/1/scan/b.txt"
+
+
+def permit(office: Office, access: Access) -> None:
+    office.sandbox.tokens[office.sandbox.token] = access
+
+
+async def held(office: Office, drive: Drive, path: str = A, data: bytes = b"new") -> int:
+    """A save that the platform refuses. Returns its id."""
+    await drive.find(path.rpartition("/")[0])
+    permit(office, Access(read_only=True))
+    with pytest.raises(DeniedError):
+        await drive.write(path, data)
+    permit(office, Access())
+    (save,) = drive.filesystem.saves()
+    assert (save["state"], save["size"], save["tries"]) == ("held", len(data), 1)
+    assert abs(save["since"] - save["mtime_ns"] / 1e9) < 10
+    return int(save["id"])
+
+
+async def discard(drive: Drive, number: int) -> None:
+    with trio.fail_after(20):
+        assert number in [row["id"] for row in await drive.filesystem.waiting.discard(number)]
+
+
+async def test_a_discarded_new_file_is_gone(office: Office) -> None:
+    async with office.mounted() as drive:
+        await discard(drive, await held(office, drive))
+        assert await drive.names("invoice/1/scan") == []
+        with pytest.raises(NotFoundError):
+            await drive.find(A)
+        assert office.stored() == []
+        drive.assert_nothing_left()
+
+
+async def test_a_discarded_overwrite_shows_what_the_platform_has_and_readers_keep_theirs(
+    office: Office,
+) -> None:
+    office.add(A, b"old")
+    async with office.mounted() as drive:
+        before = await drive.find(A)
+        number = await held(office, drive)
+        drafted = await drive.find(A)
+        reader = await drive.open(A, os.O_RDONLY)
+        await discard(drive, number)
+        assert await drive.read(A) == b"old"
+        shown = await drive.find(A)
+        assert shown.inode != drafted.inode  # the kernel's pages of the draft are not those of this file
+        assert (shown.size, shown.mtime_ns) == (3, before.mtime_ns)
+        assert await drive.filesystem.read(reader, 0, 100) == b"new"
+        await drive.close(reader)
+        await drive.write(A, b"newer")
+        assert office.stored() == [("1/scan/a.txt", b"newer")]
+        drive.assert_nothing_left()
+
+
+async def test_a_discarded_save_stays_forgotten_over_a_remount(office: Office) -> None:
+    office.add(A, b"old")
+    async with office.mounted() as drive:
+        await discard(drive, await held(office, drive))
+    async with office.mounted() as drive:
+        assert await drive.read(A) == b"old"
+        drive.assert_nothing_left()
+
+
+async def test_a_retried_save_goes_up_once_it_may_and_says_so_if_it_may_not(office: Office) -> None:
+    office.add(A, b"old")
+    async with office.mounted() as drive:
+        number = await held(office, drive)
+        permit(office, Access(read_only=True))
+        (outcome,) = await drive.filesystem.waiting.retry(number)
+        assert (outcome["state"], outcome["tries"]) == ("held", 2)
+        assert outcome["error"]
+        permit(office, Access())
+        (outcome,) = await drive.filesystem.waiting.retry(None)
+        assert (outcome["state"], outcome["error"]) == ("done", None)
+        assert office.stored() == [("1/scan/a.txt", b"new")]
+        with pytest.raises(NotFoundError, match=f"no save {number}"):
+            await drive.filesystem.waiting.retry(number)
+        drive.assert_nothing_left()
+
+
+async def test_a_save_under_way_is_not_discarded_but_waited_for(office: Office) -> None:
+    async with office.mounted(close_wait=0, rename_wait=0.2) as drive:
+        await drive.find("invoice/1/scan")
+        with office.sandbox.hold("save") as save:
+            await drive.write(A, b"new")
+            await save.arrived()
+            (shown,) = drive.filesystem.saves()
+            assert (shown["state"], shown["sent"]) == ("uploading", 3)
+            with pytest.raises(RefusedError, match="on its way"):
+                await drive.filesystem.waiting.discard(shown["id"])
+        await drive.drained()
+        assert office.stored() == [("1/scan/a.txt", b"new")]
+        drive.assert_nothing_left()
+
+
+async def test_a_save_that_arrives_while_it_is_to_be_discarded_is_on_the_platform(office: Office) -> None:
+    async with office.mounted(close_wait=0) as drive:
+        await drive.find("invoice/1/scan")
+        with office.sandbox.hold("save") as save:
+            await drive.write(A, b"new")
+            await save.arrived()
+            (shown,) = drive.filesystem.saves()
+            async with trio.open_nursery() as nursery:
+
+                async def decide() -> None:
+                    with pytest.raises(NotFoundError, match="has just arrived"):
+                        await drive.filesystem.waiting.discard(shown["id"])
+
+                nursery.start_soon(decide)
+                await trio.sleep(0.05)
+                save.release()
+        assert office.stored() == [("1/scan/a.txt", b"new")]
+        drive.assert_nothing_left()
+
+
+async def test_a_file_that_is_open_for_writing_is_not_taken_from_its_writer(office: Office) -> None:
+    async with office.mounted() as drive:
+        number = await held(office, drive)
+        handle = await drive.open(A, os.O_WRONLY)
+        with pytest.raises(RefusedError, match="open for writing"):
+            await drive.filesystem.waiting.discard(number)
+        await drive.filesystem.write(handle, 3, b"er")
+        await drive.close(handle)
+        await drive.drained()
+        assert office.stored() == [("1/scan/a.txt", b"newer")]
+        drive.assert_nothing_left()
+
+
+async def test_after_a_discarded_rename_the_source_and_what_it_went_over_are_seen_again(
+    office: Office,
+) -> None:
+    office.add(A, b"source")
+    office.add(B, b"target")
+    async with office.mounted() as drive:
+        reader = await drive.open(A, os.O_RDONLY)
+        drive.network.away = True
+        await drive.rename(A, B)
+        assert await drive.names("invoice/1/scan") == ["b.txt"]
+        (save,) = drive.filesystem.saves()
+        with pytest.raises(RefusedError, match="has no bytes here"):
+            drive.filesystem.waiting.content(save["id"])
+        await discard(drive, save["id"])
+        drive.network.away = False
+        await drive.platform.probe()
+        assert await drive.names("invoice/1/scan") == ["a.txt", "b.txt"]
+        assert (await drive.read(A), await drive.read(B)) == (b"source", b"target")
+        assert await drive.filesystem.read(reader, 0, 100) == b"source"
+        await drive.close(reader)
+        drive.assert_nothing_left()
+        assert office.stored() == [("1/scan/a.txt", b"source"), ("1/scan/b.txt", b"target")]
+
+
+async def test_of_a_save_that_was_renamed_the_base_is_seen_again_under_its_name(office: Office) -> None:
+    office.add(A, b"old")
+    async with office.mounted() as drive:
+        await drive.find(A)
+        drive.network.away = True
+        with pytest.raises(UnavailableError):
+            await drive.write(A, b"new")
+        await drive.rename(A, B)
+        (save,) = drive.filesystem.saves()
+        await discard(drive, save["id"])
+        drive.network.away = False
+        await drive.platform.probe()
+        assert await drive.names("invoice/1/scan") == ["a.txt"]
+        assert await drive.read(A) == b"old"
+        drive.assert_nothing_left()
+
+
+async def test_what_may_have_arrived_is_taken_back_and_the_base_is_left_alone(office: Office) -> None:
+    office.add(A, b"old")
+    async with office.mounted() as drive:
+        await drive.find(A)
+        office.sandbox.add_fault(Fault("save", "drop_answer"))
+        office.sandbox.add_fault(Fault("list", "status", count=None))
+        with pytest.raises(UnavailableError):
+            await drive.write(A, b"new")
+        assert len(office.stored()) == 2
+        (save,) = drive.filesystem.saves()
+        await discard(drive, save["id"])
+        assert [each["withdrawn"] for each in drive.filesystem.saves()] == [True]
+        office.sandbox.clear_faults()
+        await drive.drained()
+        assert office.stored() == [("1/scan/a.txt", b"old")]
+        assert await drive.read(A) == b"old"
+        drive.assert_nothing_left()
+
+
+async def test_of_a_version_that_stands_beside_its_base_both_are_left(office: Office) -> None:
+    office.add(A, b"old")
+    async with office.mounted() as drive:
+        await drive.find(A)
+        permit(office, Access(may_delete=False))
+        with pytest.raises(errors.AerofsError):
+            await drive.write(A, b"new")
+        (save,) = drive.filesystem.saves()
+        await discard(drive, save["id"])
+        assert sorted(data for _, data in office.stored()) == [b"new", b"old"]
+        assert len(await drive.names("invoice/1/scan")) == 2
+        drive.assert_nothing_left()
+
+
+async def test_what_keeps_the_only_copy_of_another_file_is_not_discarded(office: Office) -> None:
+    office.add("invoice/1/few/a.txt", b"old")
+    office.add("invoice/1/few/b.txt", b"other")
+    async with office.mounted() as drive:
+        await drive.find("invoice/1/few/a.txt")
+        office.sandbox.add_fault(Fault("save", "status", status=403, count=None))
+        with pytest.raises(errors.AerofsError):
+            await drive.write("invoice/1/few/a.txt", b"new")
+        (save,) = drive.filesystem.saves()
+        with pytest.raises(RefusedError, match=r"only copy of a\.txt"):
+            await drive.filesystem.waiting.discard(save["id"])
+        office.sandbox.clear_faults()
+        (outcome,) = await drive.filesystem.waiting.retry(save["id"])
+        assert outcome["state"] == "done"
+        assert office.stored() == [("1/few/a.txt", b"new"), ("1/few/b.txt", b"other")]
+        drive.assert_nothing_left()
+
+
+async def test_an_earlier_save_counts_no_more_and_the_later_one_takes_it_along(office: Office) -> None:
+    office.add(A, b"old")
+    async with office.mounted() as drive:
+        await drive.find(A)
+        office.sandbox.add_fault(Fault("save", "drop_answer"))
+        office.sandbox.add_fault(Fault("list", "status", count=None))
+        for data in (b"first", b"second"):
+            with pytest.raises(UnavailableError):
+                await drive.write(A, data)
+        first, second = drive.filesystem.saves()
+        with pytest.raises(RefusedError, match=f"save {second['id']} is a later one"):
+            await drive.filesystem.waiting.discard(first["id"])
+        forgotten = await drive.filesystem.waiting.discard(second["id"])
+        assert [(row["id"], row["withdrawn"]) for row in forgotten] == [
+            (first["id"], True),
+            (second["id"], False),
+        ]
+        office.sandbox.clear_faults()
+        await drive.drained()
+        assert office.stored() == [("1/scan/a.txt", b"old")]
+        drive.assert_nothing_left()
+
+
+async def test_a_save_and_the_rename_that_waits_for_it_are_one_decision(office: Office) -> None:
+    async with office.mounted(close_wait=0, rename_wait=0.1) as drive:
+        await drive.find("invoice/1/scan")
+        permit(office, Access(read_only=True))
+        with office.sandbox.hold("save") as save:
+            await drive.write(A, b"new")
+            await save.arrived()
+            await drive.rename(A, B)
+        await until(lambda: {each["state"] for each in drive.filesystem.saves()} == {"held", "queued"})
+        one, two = drive.filesystem.saves()
+        assert two["after"] == one["id"]
+        await discard(drive, two["id"])
+        assert await drive.names("invoice/1/scan") == []
+        drive.assert_nothing_left()
+
+
+async def test_a_name_of_this_machine_is_not_tried_but_can_be_discarded(office: Office) -> None:
+    async with office.mounted() as drive:
+        handle = await drive.open("invoice/1/scan/.~lock.a#", WRITE_NEW)
+        await drive.filesystem.write(handle, 0, b"mine")
+        await drive.filesystem.fsync(handle)
+        (save,) = drive.filesystem.saves()
+        assert (save["state"], save["size"]) == ("local", 4)
+        waiting = drive.filesystem.waiting
+        with pytest.raises(RefusedError, match="nothing to try"):
+            await waiting.retry(save["id"])
+        with pytest.raises(RefusedError, match="close it first"):
+            await waiting.discard(save["id"])
+        with open(waiting.content(save["id"])["file"], "rb") as file:  # noqa: ASYNC230, PTH123
+            assert file.read() == b"mine"
+        await drive.close(handle)
+        await discard(drive, save["id"])
+        assert await drive.names("invoice/1/scan") == []
+        drive.assert_nothing_left()
+
+
+async def test_what_is_put_aside_is_not_taken_from_the_name_that_it_has_now(
+    office: Office, clock: MockClock
+) -> None:
+    del clock
+    office.add(A, b"old")
+    async with office.mounted() as drive:
+        number = await held(office, drive)
+        await drive.rename(A, A + "~")
+        for each in drive.filesystem.saves():
+            with pytest.raises(RefusedError, match=r"a name of this machine|rm removes both"):
+                await drive.filesystem.waiting.discard(each["id"])
+        await drive.rename(A + "~", A)
+        await discard(drive, number)
+        assert await drive.read(A) == b"old"
+        drive.assert_nothing_left()
