@@ -123,6 +123,11 @@ class Operation:
         return self.copy_of[0] != self.place and self.source_title == self.title
 
     @property
+    def only_adds(self) -> bool:
+        """It brings a file into a field that is not known to be limited, and touches nothing that stands there."""
+        return not (self.retire or self.copy_of or self.secured or self.conflict) and self.maximum is None
+
+    @property
     def bygone(self) -> frozenset[AttachmentId]:
         """Ids that are certainly not what this operation brings up."""
         source = {self.copy_of[1]} if self.copy_of is not None else set()

@@ -99,6 +99,11 @@ def same_title(one: str, other: str) -> bool:
     return one == other or unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
 
 
+def mistakable(row: Operation, place: FieldRef, added: Attachment) -> bool:
+    """Whether a put that looks for what it brought up could take for it what another one added to that place."""
+    return row.place == place and same_title(row.title, added.name)
+
+
 async def _digest(path: Path) -> str:
     try:
         return await trio.to_thread.run_sync(digest, path)

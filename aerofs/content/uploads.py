@@ -1,13 +1,12 @@
 """Runs journalled operations: in order per field, with growing pauses after temporary failures, until they are settled.
 
 Concurrency: everything here happens on the trio thread; one background task drives each operation. Operations that
-touch the same field take turns in the order in which they came; one that waits for its next try has left the line.
-An operation that follows another of the same file (`after`) starts when that one is settled.
+touch the same field take turns (`turns.py`) in the order in which they came; one that waits for its next try has left
+the line. An operation that follows another of the same file (`after`) starts when that one is settled.
 """
 
 import logging
 import random
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -20,7 +19,9 @@ from aerofs.content.blobs import Blobs
 from aerofs.content.journal import Journal
 from aerofs.content.operations import Operation, State, inherit
 from aerofs.content.puts import Put
+from aerofs.content.recognition import mistakable
 from aerofs.content.steps import Performer
+from aerofs.content.turns import Turns
 from aerofs.errors import AerofsError, NoSpaceError
 from aerofs.model import AttachmentId, FieldRef
 
@@ -57,7 +58,6 @@ class Work(Put):
         self.tried = trio.Event()
         self.settled = trio.Event()
         self.wake = trio.Event()
-        self.turn = trio.Event()
         self.next_try: float | None = None
         self.unwatched = False
         self.takes_content: Callable[[Work], bool] | None = None
@@ -97,22 +97,30 @@ class Uploads:
     """The one runner of a mount."""
 
     def __init__(
-        self, performer: Performer, journal: Journal, blobs: Blobs, drafts: Path, nursery: trio.Nursery
+        self,
+        performer: Performer,
+        journal: Journal,
+        blobs: Blobs,
+        drafts: Path,
+        nursery: trio.Nursery,
+        *,
+        together: int = 1,
     ) -> None:
+        """Wire the room; `together`: how many files may be added to one field at the same time."""
         self._performer = performer
         self._journal = journal
         self._blobs = blobs
         self._drafts = drafts
         self._nursery = nursery
         self._works: dict[int, Work] = {}
-        self._lines: dict[FieldRef, deque[Work]] = {}
+        self._turns = Turns(together=together)
         self._change = trio.Event()
 
     def __iter__(self) -> Iterator[Work]:
         return iter(list(self._works.values()))
 
     def __repr__(self) -> str:
-        return f"<Uploads {len(self._works)} works in {len(self._lines)} fields>"
+        return f"<Uploads {len(self._works)} works in {len(self._turns)} fields>"
 
     def submit(self, work: Work) -> None:
         """Settle a recorded operation in the background."""
@@ -293,13 +301,17 @@ class Uploads:
             log.error("%s: could not be noted in the journal: %s", work.row, error)
 
     async def _settle(self, work: Work) -> None:
+        added, told = work.row.added, []
         for later in self:
             if later.previous is work:
                 later.row, later.previous = inherit(later.row, work.row), None
                 work.heirs.append(later)
+            elif added is not None and later is not work and mistakable(later.row, work.row.place, added):
+                later.row = replace(later.row, known=later.row.known | {added.id})
+                told.append(later.row)
         # (After a journal that failed once, an heir may be settled by now: its row is not to rise again.)
         heirs = [heir.row for heir in work.heirs if heir.row.id in self._works]
-        await self._journal.remove(work.row.id, successors=heirs)
+        await self._journal.remove(work.row.id, successors=[*heirs, *told])
         self._works.pop(work.row.id, None)
         self._dispose_content(work)
 
@@ -337,33 +349,15 @@ class Uploads:
 
     @asynccontextmanager
     async def _turn(self, work: Work) -> AsyncIterator[None]:
-        fields = work.fields
         work.busy, work.error, work.next_try = True, None, None
-        work.turn = trio.Event()
-        for field in fields:
-            self._lines.setdefault(field, deque()).append(work)
-        self._call(fields)
+        # The row of a busy work keeps its place and loses retired fields only after its turn has come.
         try:
-            await work.turn.wait()
-            work.running = True
-            yield
+            async with self._turns.of(work.fields, adds=work.row.title if work.row.only_adds else None):
+                work.running = True
+                yield
         finally:
             work.running = work.busy = False
-            for field in fields:
-                line = self._lines[field]
-                line.remove(work)
-                if not line:
-                    del self._lines[field]
-            self._call(fields)
             self._changed()
-
-    def _call(self, fields: frozenset[FieldRef]) -> None:
-        """Let go whoever now stands first in all of its lines."""
-        for field in fields:
-            line = self._lines.get(field)
-            # The row of a busy work keeps its place and loses retired fields only after its turn has come.
-            if line and all(self._lines[other][0] is line[0] for other in line[0].fields):
-                line[0].turn.set()
 
     def _changed(self) -> None:
         self._change.set()

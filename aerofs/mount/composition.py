@@ -77,7 +77,9 @@ def compose(
 
     spool = Spool(store.drafts, limit=settings.spool_limit, make_room=store.blobs.make_room)
     performer = Performer(platform, catalog, store.journal, store.drafts, fetch)
-    uploads = Uploads(performer, store.journal, store.blobs, store.drafts, nursery)
+    uploads = Uploads(
+        performer, store.journal, store.blobs, store.drafts, nursery, together=settings.upload_lane
+    )
     commits = Commits(
         tree, uploads, store.journal, store.blobs, kernel, nursery, close_wait=settings.close_wait
     )

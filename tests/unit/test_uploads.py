@@ -12,7 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from aerofs.content.operations import Operation, Retire, Role, State
+from aerofs.content.operations import Operation, Retire, Role, Secured, State
 from aerofs.content.puts import Put
 from aerofs.content.steps import Performer
 from aerofs.content.store import Store
@@ -22,6 +22,7 @@ from aerofs.model import Attachment, AttachmentId, DefinitionId, DocumentId, Fie
 
 AWAY = UnavailableError("away")
 DENIED = DeniedError("not you")
+TOGETHER = 3
 
 
 def field(path: str) -> FieldRef:
@@ -30,6 +31,11 @@ def field(path: str) -> FieldRef:
 
 def save(title: str = "a", place: str = "scan") -> Operation:
     return Operation(place=field(place), path=f"d/1/{place}/{title}", file_name=title, title=title, size=0)
+
+
+def overwrite(title: str, place: str = "scan") -> Operation:
+    base = Retire(field(place), AttachmentId(f"base of {title}"), title, Role.BASE)
+    return replace(save(title, place), retire=(base,))
 
 
 async def forever(_put: Put) -> None:
@@ -77,7 +83,9 @@ class Room:
     def __init__(self, store: Store, nursery: trio.Nursery) -> None:
         self.store = store
         self.steps = Scripted()
-        self.uploads = Uploads(self.steps, store.journal, store.blobs, store.drafts, nursery)
+        self.uploads = Uploads(
+            self.steps, store.journal, store.blobs, store.drafts, nursery, together=TOGETHER
+        )
 
     async def submit(self, row: Operation, *, previous: Work | None = None) -> Work:
         if previous is not None:
@@ -133,7 +141,7 @@ async def test_operations_of_one_field_take_turns_in_their_order(tmp_path: Path)
 
     async with opened(tmp_path) as room:
         room.steps.during = alone
-        works = [await room.submit(save(title)) for title in "abcde"]
+        works = [await room.submit(overwrite(title)) for title in "abcde"]
         await works[-1].settled.wait()
         assert room.steps.titles == list("abcde")
 
@@ -163,7 +171,169 @@ async def test_a_move_waits_for_both_of_its_fields_and_nobody_is_locked_out(tmp_
         for work in works:
             await work.settled.wait()
         assert sorted(room.steps.titles) == ["a", "b", "back", "there"]
-        assert room.uploads._lines == {}
+        assert len(room.uploads._turns) == 0
+
+
+class Watched:
+    """Lets puts wait until they are let go, and knows who is under way."""
+
+    def __init__(self, room: Room) -> None:
+        self.under_way: list[str] = []
+        self._leave: dict[str, trio.Event] = {}
+        room.steps.during = self._enter
+
+    async def _enter(self, put: Put) -> None:
+        name = put.row.path
+        self.under_way.append(name)
+        self._leave[name] = trio.Event()
+        await self._leave[name].wait()
+        self.under_way.remove(name)
+
+    async def now(self) -> list[str]:
+        """Who has a turn, once nothing moves."""
+        await wait_all_tasks_blocked(0.02)
+        return sorted(path.rpartition("/")[2] for path in self.under_way)  # trio wakes them in any order
+
+    async def done(self, *titles: str) -> list[str]:
+        """Let these go; who has a turn after that."""
+        for path in list(self.under_way):
+            if path.rpartition("/")[2] in titles:
+                self._leave[path].set()
+        return await self.now()
+
+
+async def test_additions_share_their_field_as_many_as_may(tmp_path: Path) -> None:
+    async with opened(tmp_path) as room:
+        watched = Watched(room)
+        for title in "abcde":
+            await room.submit(save(title))
+        assert await watched.now() == ["a", "b", "c"]
+        assert await watched.done("b") == ["a", "c", "d"]
+        assert await watched.done("a", "c") == ["d", "e"]
+        assert await watched.done("d", "e") == []
+        assert room.store.journal.load() == []
+        assert len(room.uploads._turns) == 0
+
+
+async def test_additions_of_one_title_do_not_meet_and_hold_nobody_up(tmp_path: Path) -> None:
+    async with opened(tmp_path) as room:
+        watched = Watched(room)
+        composed, decomposed = "\u00e9", "e\u0301"
+        for path, title in (("1", composed), ("2", decomposed), ("3", composed), ("4", "other")):
+            await room.submit(replace(save(title), path=path))
+        assert await watched.now() == ["1", "4"]
+        assert await watched.done("1") == ["2", "4"]
+        assert await watched.done("4", "2") == ["3"]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        overwrite("x"),
+        replace(save("x"), maximum=9),
+        replace(save("x"), copy_of=(field("scan"), AttachmentId("y"))),
+        replace(save("x"), copy_of=(field("other"), AttachmentId("y"))),
+        replace(save("x"), secured=Secured("file", AttachmentId("y"), "x")),
+    ],
+    ids=["overwrite", "limited", "rename", "move", "put back"],
+)
+async def test_whatever_does_more_has_its_fields_for_itself(tmp_path: Path, row: Operation) -> None:
+    async with opened(tmp_path) as room:
+        watched = Watched(room)
+        for each in (save("a"), save("b"), row, save("c"), save("d")):
+            await room.submit(each)
+        assert await watched.now() == ["a", "b"]
+        assert await watched.done("a") == ["b"]
+        assert await watched.done("b") == ["x"]
+        assert await watched.done("x") == ["c", "d"]
+
+
+async def test_who_waits_for_two_fields_is_not_passed_in_either(tmp_path: Path) -> None:
+    async with opened(tmp_path) as room:
+        watched = Watched(room)
+        move = replace(save("x", "two"), copy_of=(field("one"), AttachmentId("y")))
+        for row in (save("a", "one"), save("b", "two"), move, save("c", "one"), save("d", "two")):
+            await room.submit(row)
+        assert await watched.now() == ["a", "b"]
+        assert await watched.done("a") == ["b"]
+        assert await watched.done("b") == ["x"]
+        assert await watched.done("x") == ["c", "d"]
+
+
+async def test_what_is_withdrawn_or_superseded_while_it_shares_its_field_disturbs_nobody(
+    tmp_path: Path,
+) -> None:
+    async with opened(tmp_path) as room:
+        watched = Watched(room)
+        a, b, c, d = [await room.submit(save(title)) for title in "abcd"]
+        assert await watched.now() == ["a", "b", "c"]
+        await room.uploads.cancel(a)
+        await room.uploads.cancel(d)
+        later = await room.submit(replace(save("b"), path="b again"), previous=b)
+        room.uploads.supersede(b)
+        assert await watched.now() == ["a", "b", "c"]
+        assert await watched.done("a", "b") == ["b again", "c", "d"]
+        await watched.done("c", "d", "b again")
+        added = [work.row.added is not None for work in (a, b, c, d, later)]
+        assert added == [False, False, True, False, True]
+        assert room.store.journal.load() == []
+
+
+async def test_one_that_failed_comes_back_at_the_end_of_the_line(tmp_path: Path) -> None:
+    async with opened(tmp_path) as room:
+        room.steps.answers["a"] = [AWAY]
+        watched = Watched(room)
+        for title in "abc":
+            await room.submit(save(title))
+        alone = await room.submit(overwrite("x"))
+        assert await watched.now() == ["a", "b", "c"]
+        assert await watched.done("a", "b") == ["c"]
+        room.uploads.retry()
+        assert await watched.now() == ["c"]
+        assert await watched.done("c") == ["x"]
+        assert await watched.done("x") == ["a"]
+        assert alone.settled.is_set()
+
+
+async def test_no_more_than_may_go_at_once_are_tried_when_the_platform_is_back(tmp_path: Path) -> None:
+    most = running = 0
+
+    async def count(_put: Put) -> None:
+        nonlocal most, running
+        running += 1
+        most = max(most, running)
+        await trio.lowlevel.checkpoint()
+        running -= 1
+
+    async with opened(tmp_path) as room:
+        titles = [f"{number}" for number in range(50)]
+        room.steps.answers = {title: [AWAY] for title in titles}
+        works = [await room.submit(save(title)) for title in titles]
+        for work in works:
+            await work.tried.wait()
+        room.steps.during = count
+        room.uploads.retry()
+        for work in works:
+            await work.settled.wait()
+        assert most == TOGETHER
+
+
+async def test_one_that_looks_for_its_own_does_not_take_what_another_of_its_title_brought_up(
+    tmp_path: Path, clock: MockClock
+) -> None:
+    del clock
+    async with opened(tmp_path) as room:
+        room.steps.answers["e\u0301"] = [AWAY]
+        looking = await room.submit(save("e\u0301"))
+        await looking.tried.wait()
+        other = await room.submit(save("\u00e9"))
+        await other.settled.wait()
+        elsewhere = await room.submit(save("\u00e9", "copies"))
+        await elsewhere.settled.wait()
+        (row,) = room.store.journal.load()
+        assert row.id == looking.row.id
+        assert row.known == looking.row.known == {AttachmentId("id of \u00e9")}
+        await looking.settled.wait()
 
 
 async def test_pauses_grow_while_the_platform_is_away(tmp_path: Path, clock: MockClock) -> None:
