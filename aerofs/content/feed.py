@@ -251,10 +251,12 @@ class Feed:
                     began = True
                     await self._take(job, download)
             except UnavailableError as error:
-                stuck = job.position <= best
+                # (A body that trickles, silent for a whole deadline in between, would keep its readers for hours.)
+                silent = isinstance(error, DeadlineError)
+                stuck = job.position < best + self._pace.piece if silent and tries else job.position <= best
                 tries, best = (tries + 1, best) if stuck else (1, job.position)
                 # A request that never began was retried by the platform's client already.
-                if not began or tries >= self._pace.tries or (stuck and isinstance(error, DeadlineError)):
+                if not began or tries >= self._pace.tries or (stuck and silent):
                     raise
                 log.debug("%r: resuming after %s", job, error)
                 await trio.sleep(min(error.retry_after or 0.1 * 2**tries, LONGEST_PAUSE))

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from aerofs.content.blobs import Blob
-from aerofs.content.origin import Download, Links, Origin, as_ours
+from aerofs.content.origin import Download, Link, Links, Origin, as_ours
 from aerofs.errors import ProtocolError, StaleError, UnavailableError
 from aerofs.model import FieldRef
 from aerofs.platform import ExpiredUrlError
@@ -50,6 +50,7 @@ class Source:
         self._learned = learned
         self._renewed = renewed
         self._changed = False
+        self._proven: int | None = None
 
     async def ask_size(self) -> None:
         """Learn the size by one list (none if the last one told), else by a download of one byte."""
@@ -67,6 +68,8 @@ class Source:
     async def open(self, start: int, stop: int | None) -> AsyncIterator[Download]:
         """A download whose URL was good and whose version is the held one; an expired URL is asked for anew.
 
+        A total other than the platform's size is believed if the store tells it for a range, too.
+
         Raises:
             RenewedError: It was of another version; the blob is empty now.
             AerofsError: As `Links.link` and `Origin.download`.
@@ -81,19 +84,40 @@ class Source:
             raise ours from error
 
     async def _opened(self, stack: AsyncExitStack, start: int, stop: int | None) -> Download:
-        spent = None
+        spent, error = None, "refuses even a fresh URL of"
         for _ in range(URL_TRIES):
             link = await self._links.link(self._place, self._blob.id, spent=spent)
             self._promise(link.size)
-            try:
-                opening = self._origin.download(link.url, start=start, stop=stop)
-                download = await stack.enter_async_context(opening)
-            except ExpiredUrlError:
-                spent = link.url
-            else:
-                self._examine(download)
-                return download
-        raise UnavailableError(f"{self._place}: the object store refuses even a fresh URL of {self._blob.id}")
+            async with AsyncExitStack() as attempt:
+                try:
+                    opening = self._origin.download(link.url, start=start, stop=stop)
+                    download = await attempt.enter_async_context(opening)
+                except ExpiredUrlError:
+                    spent = link.url
+                    continue
+                if download.total in (None, link.size, self._proven) or link.size is None:
+                    self._examine(download)
+                    await stack.enter_async_context(attempt.pop_all())
+                    return download
+            error = "sends something of another size than"
+            self._proven = await self._total_by_range(link)
+        raise UnavailableError(f"{self._place}: the object store {error} {self._blob.id}")
+
+    async def _total_by_range(self, link: Link) -> int | None:
+        """The size that the store tells where it was asked for one byte and gave no more.
+
+        That is what a page that a proxy put in its place, or a file that was cut short, cannot do.
+        """
+        count = 0
+        try:
+            async with self._origin.download(link.url, start=0, stop=1) as download, body(download) as chunks:
+                async for chunk in chunks:
+                    count += len(chunk)
+                    if count > 1:
+                        return None
+                return download.total
+        except ExpiredUrlError:
+            return None
 
     def know(self, size: int) -> None:
         """The store itself showed the size."""

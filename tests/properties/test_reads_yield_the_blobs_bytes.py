@@ -182,9 +182,11 @@ class Program:
         elif kind == "disk":
             self.disk.full = not self.disk.full
         elif kind == "change" and len(self.store.versions) < 3:
-            # A store that tells no total cannot contradict the size that the platform promised.
+            # A store that tells no total cannot contradict the size that the platform promised; one that knows no
+            # ranges cannot prove that it is right.
             number = len(self.store.versions)
-            self.store.versions.append(contents(number, longer=number % 2 if self.store.tells_total else 0))
+            provable = self.store.tells_total and (self.store.ranged or not self.store.tells_size)
+            self.store.versions.append(contents(number, longer=number % 2 if provable else 0))
 
     def check(self, offset: int, length: int, data: bytes) -> None:
         versions = self.store.versions

@@ -659,6 +659,24 @@ async def test_the_servers_size_wins_while_nothing_is_held(
     assert await cat(handle) == DATA
 
 
+async def test_another_size_than_the_platforms_is_not_believed_of_a_store_that_knows_no_ranges(
+    reader: Reader, store: Store
+) -> None:
+    store.sizes[AttachmentId("a")], store.ranged = 1000, False
+    handle = reader.open(PLACE, store.attachment())
+    with pytest.raises(UnavailableError, match="another size"):
+        await handle.read(0, 10)
+    assert store.running == 0
+
+
+async def test_a_body_that_trickles_between_silences_is_given_up(reader: Reader, store: Store) -> None:
+    store.cuts, store.cut_error = [5, 5, 5, 5], DeadlineError("no byte for 30 s")
+    handle = reader.open(PLACE, store.attachment())
+    with pytest.raises(DeadlineError):
+        await handle.read(0, 100)
+    assert len(store.downloads) == 2
+
+
 @pytest.mark.parametrize("tells_outside", [True, False])
 async def test_a_read_behind_the_true_end_of_a_shrunken_image_is_empty(
     reader: Reader, store: Store, autojump_clock: trio.testing.MockClock, *, tells_outside: bool
