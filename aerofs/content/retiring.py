@@ -6,11 +6,14 @@ stranger's newer version is never touched: ours then stands beside it.
 
 import logging
 import socket
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import PurePosixPath
 
 from aerofs.content.actions import Actions
+from aerofs.content.conflicts import Conflict
 from aerofs.content.making_room import MakingRoom
 from aerofs.content.operations import Operation, Retire, Role
 from aerofs.content.puts import Put
@@ -26,9 +29,12 @@ _ORDER = {Role.BASE: 0, Role.SOURCE: 1, Role.OVER: 2, Role.FIRST: 3}
 class Retiring:
     """Deletes what a put stands for."""
 
-    def __init__(self, actions: Actions, making_room: MakingRoom) -> None:
+    def __init__(
+        self, actions: Actions, making_room: MakingRoom, *, conflicted: Callable[[Conflict], None]
+    ) -> None:
         self._actions = actions
         self._making_room = making_room
+        self._conflicted = conflicted
 
     async def retire_all(self, put: Put) -> None:
         """Delete everything that the new attachment stands for, the target of a rename last.
@@ -119,6 +125,7 @@ class Retiring:
         self._actions.appeared(put, put.row.place, beside)
         self._actions.named(put.row.place, theirs[0], put.row.file_name)
         put.row = replace(put.row, added=replace(beside, url=None), title=title, retire=rest, retired=True)
+        self._conflicted(Conflict(put.row.path, beside.name, time.time()))
         put.announce(beside)
         await self._actions.step(put)
 

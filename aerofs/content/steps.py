@@ -4,10 +4,12 @@ Nothing here queues, waits for a turn or retries: `uploads.py` does. A step that
 the journal before the next request is sent, so that performing the row again goes on from there.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from aerofs.content.actions import Actions
+from aerofs.content.conflicts import Conflict
 from aerofs.content.journal import Journal
 from aerofs.content.making_room import MakingRoom
 from aerofs.content.operations import NOWHERE, Retire, Secured
@@ -28,7 +30,16 @@ from aerofs.model import Attachment
 class Performer:
     """Performs operations; holds no state of its own between or about them."""
 
-    def __init__(self, remote: Remote, ledger: Ledger, journal: Journal, drafts: Path, fetch: Fetch) -> None:
+    def __init__(
+        self,
+        remote: Remote,
+        ledger: Ledger,
+        journal: Journal,
+        drafts: Path,
+        fetch: Fetch,
+        *,
+        conflicted: Callable[[Conflict], None] = lambda _: None,
+    ) -> None:
         """Wire the room.
 
         Args:
@@ -37,11 +48,12 @@ class Performer:
             journal: Where steps are recorded.
             drafts: The directory of `Operation.content`.
             fetch: Brings a whole attachment to the local disk, for as long as its context lasts.
+            conflicted: Told of every version that had to stand beside a stranger's.
         """
         self._actions = Actions(remote, ledger, journal, drafts, fetch)
         self._recognition = Recognition(remote, drafts, fetch)
         self._making_room = MakingRoom(self._actions, self._recognition)
-        self._retiring = Retiring(self._actions, self._making_room)
+        self._retiring = Retiring(self._actions, self._making_room, conflicted=conflicted)
 
     async def perform(self, put: Put) -> None:
         """Carry an operation to its end; `put.row` then says what stands (`added`), if anything.

@@ -13,6 +13,7 @@ from typing import Any
 import trio
 
 from aerofs.content import decisions
+from aerofs.content.conflicts import Conflicts
 from aerofs.content.journal import Journal
 from aerofs.content.operations import State
 from aerofs.content.uploads import Uploads, Work
@@ -31,13 +32,22 @@ class Saves:
     """
 
     def __init__(
-        self, tree: Tree, commits: Commits, uploads: Uploads, journal: Journal, drafts: Path, *, wait: float
+        self,
+        tree: Tree,
+        commits: Commits,
+        uploads: Uploads,
+        journal: Journal,
+        drafts: Path,
+        conflicts: Conflicts,
+        *,
+        wait: float,
     ) -> None:
         self._tree = tree
         self._commits = commits
         self._uploads = uploads
         self._journal = journal
         self._drafts = drafts
+        self._conflicts = conflicts
         self._wait = wait
 
     # -- seeing --------------------------------------------------------------------------------------------------
@@ -45,6 +55,10 @@ class Saves:
     def all(self) -> list[dict[str, Any]]:
         """Every save, for `aerofs status`."""
         return [*map(self._unsettled, self._uploads), *self._local()]
+
+    def conflicts(self) -> list[dict[str, Any]]:
+        """The last conflicts, oldest first: theirs and ours stand side by side on the platform."""
+        return [conflict.to_json() for conflict in self._conflicts]
 
     def _unsettled(self, work: Work) -> dict[str, Any]:
         told = decisions.shown(work.row)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import trio
 
+from aerofs.content.conflicts import Conflicts
 from aerofs.content.origin import Download
 from aerofs.content.reader import Reader
 from aerofs.content.spool import Spool
@@ -76,7 +77,8 @@ def compose(
             handle.close()
 
     spool = Spool(store.drafts, limit=settings.spool_limit, make_room=store.blobs.make_room)
-    performer = Performer(platform, catalog, store.journal, store.drafts, fetch)
+    conflicts = Conflicts(store.directory)
+    performer = Performer(platform, catalog, store.journal, store.drafts, fetch, conflicted=conflicts.note)
     uploads = Uploads(
         performer, store.journal, store.blobs, store.drafts, nursery, together=settings.upload_lane
     )
@@ -129,7 +131,7 @@ def compose(
         commits=commits,
         uploads=uploads,
         recovery=Recovery(tree, commits, uploads, store.journal, store.drafts, spool),
-        saves=Saves(tree, commits, uploads, store.journal, store.drafts, wait=wait),
+        saves=Saves(tree, commits, uploads, store.journal, store.drafts, conflicts, wait=wait),
         attributor=Attributor(tree, settings, now_ns=time.time_ns),
         store=store,
         spool=spool,

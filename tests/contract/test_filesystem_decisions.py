@@ -1,6 +1,7 @@
 """What a person decides about a save that waits: tried again, forgotten, taken out."""
 
 import os
+import time
 
 import pytest
 import trio
@@ -308,3 +309,23 @@ async def test_what_is_put_aside_is_not_taken_from_the_name_that_it_has_now(
         await discard(drive, number)
         assert await drive.read(A) == b"old"
         drive.assert_nothing_left()
+
+
+async def test_conflicts_are_remembered_with_both_names_also_by_the_next_mount(office: Office) -> None:
+    old = office.add(A, b"old")
+    async with office.mounted() as drive:
+        await drive.find(A)
+        office.sandbox.platform.remove_attachment(old)
+        office.add(A, b"theirs")
+        await drive.write(A, b"ours")
+        (conflict,) = drive.filesystem.waiting.conflicts()
+        assert (conflict["path"], conflict["theirs"]) == (A, "a.txt")
+        assert await drive.read(f"invoice/1/scan/{conflict['ours']}") == b"ours"
+        assert await drive.read(A) == b"theirs"
+        assert 0 <= time.time() - conflict["at"] < 60
+        drive.assert_nothing_left()
+    async with office.mounted() as drive:
+        assert drive.filesystem.waiting.conflicts() == [conflict]
+    (office.disk / "state" / "conflicts.json").write_bytes(b"[{")  # damaged: no reason not to mount
+    async with office.mounted() as drive:
+        assert drive.filesystem.waiting.conflicts() == []
