@@ -9,7 +9,7 @@ afterwards, never the other way round.
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +17,10 @@ from typing import Any
 
 import trio
 
+from aerofs.content import labels
 from aerofs.content.draft import clone, local_error
 from aerofs.content.journal import Fact, Journal
-from aerofs.content.operations import Role
+from aerofs.content.operations import Operation, Role
 from aerofs.content.puts import FileContent, Ledger, Put, Remote
 from aerofs.content.recognition import Fetch
 from aerofs.errors import NotFoundError, ProtocolError, RefusedError, UnavailableError
@@ -153,15 +154,27 @@ class Actions:
             place, source = row.copy_of[0], Attachment(row.copy_of[1], row.source_title)
         else:
             raise RefusedError(f"{row.path}: the row has no bytes")
-        name = await self.keep(place, source, "moving")
+        name = await self.keep(place, source, "moving", lambda name: replace(row, content=name))
         await self.step(put, content=name, size=self.file(name).stat().st_size)
 
-    async def keep(self, place: FieldRef, attachment: Attachment, suffix: str) -> str:
-        """An attachment's bytes in the drafts' directory: safe from eviction, on the disk. Returns the file's name."""
+    async def keep(
+        self, place: FieldRef, attachment: Attachment, suffix: str, label: Callable[[str], Operation]
+    ) -> str:
+        """An attachment's bytes in the drafts' directory: safe from eviction, on the disk.
+
+        Args:
+            place: Where the attachment stands.
+            attachment: It.
+            suffix: Of the file's name.
+            label: What the file of that name is to say for itself.
+
+        Returns:
+            The file's name.
+        """
         name = f"{uuid.uuid4().hex}.{suffix}"
         async with self._fetch(place, attachment) as blob:
             try:
-                await trio.to_thread.run_sync(_link, blob, self._drafts / name)
+                await trio.to_thread.run_sync(_link, blob, self._drafts / name, label(name))
             except OSError as error:
                 raise local_error(error, f"keeping {attachment.name}") from error
         return name
@@ -176,11 +189,12 @@ def _unclear_is_temporary() -> Iterator[None]:
         raise UnavailableError(str(error)) from error
 
 
-def _link(source: Path, target: Path) -> None:
-    """A second name for a file, else a copy; synced. Blocks."""
+def _link(source: Path, target: Path, row: Operation) -> None:
+    """A second name for a file, else a copy; labelled and synced. Blocks."""
     try:
         os.link(source, target)
     except OSError:
         clone(source, target)
+    labels.write(target, row)
     with target.open("rb") as file:
-        os.fdatasync(file.fileno())
+        os.fsync(file.fileno())

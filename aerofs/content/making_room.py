@@ -18,7 +18,10 @@ class MakingRoom:
 
     async def secure(self, put: Put, base: Attachment) -> Secured:
         """Keep the bytes of `base`, and those of the put, here and in the journal."""
-        name = await self._actions.keep(put.row.place, base, "secured")
+        row = put.row
+        name = await self._actions.keep(
+            row.place, base, "secured", lambda name: replace(row, secured=Secured(name, base.id, base.name))
+        )
         await self._actions.with_content(put)
         secured = Secured(name, base.id, base.name)
         await self._actions.settle_on(put, secured=secured)

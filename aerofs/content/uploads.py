@@ -15,6 +15,7 @@ from pathlib import Path
 
 import trio
 
+from aerofs.content import labels
 from aerofs.content.blobs import Blobs
 from aerofs.content.journal import Journal
 from aerofs.content.operations import Operation, State, inherit
@@ -196,7 +197,12 @@ class Uploads:
         if row.state is State.HELD:
             work.row = replace(work.row, state=State.QUEUED, error="", errno=0)
             work.wake.set()
+        self._label(work.row)
         await self._journal.record(work.row)
+
+    def _label(self, row: Operation) -> None:
+        if row.content is not None:
+            labels.write(self._drafts / row.content, row)
 
     def retry(self, *, held: bool = False) -> None:
         """Try at once what waits for its next try (the platform is back), held ones only if asked."""
@@ -311,6 +317,8 @@ class Uploads:
                 told.append(later.row)
         # (After a journal that failed once, an heir may be settled by now: its row is not to rise again.)
         heirs = [heir.row for heir in work.heirs if heir.row.id in self._works]
+        for changed in (*heirs, *told):
+            self._label(changed)
         await self._journal.remove(work.row.id, successors=[*heirs, *told])
         self._works.pop(work.row.id, None)
         self._dispose_content(work)
