@@ -31,7 +31,7 @@ from aerofs.filesystem.nodes import Directory, Entry, FieldNode, FileNode, Life,
 from aerofs.filesystem.tree import Tree
 from aerofs.filesystem.versions import Versions
 from aerofs.model import AttachmentId
-from aerofs.namespace.familiar import is_local, is_trash, looks_temporary
+from aerofs.namespace.familiar import is_local, is_passing, is_trash
 from aerofs.namespace.names import check_new
 
 LOOKALIKE_WAIT = 60.0
@@ -133,8 +133,8 @@ class Files:
             if flags & os.O_EXCL:
                 raise ExistsError(f"{home.path}/{name} exists")
             return existing, await self.open(existing.node, flags)
-        exclusive = bool(flags & os.O_EXCL) and looks_temporary(name)
-        local = exclusive or is_local(name)
+        passing = is_passing(name, exclusive=bool(flags & os.O_EXCL))
+        local = passing or is_local(name)
         if not local:
             self._check_room(home, name)
         draft = self._versions.empty(home)
@@ -152,7 +152,7 @@ class Files:
             now_ns=time.time_ns(),
         )
         node.life = Life.LOCAL if local else Life.REAL
-        node.exclusive, node.draft, node.retire, node.follows = exclusive, draft, retire, follows
+        node.exclusive, node.draft, node.retire, node.follows = passing, draft, retire, follows
         node.hidden = tuple(old.attachment for old in retire)
         draft.changes += 1  # its existence is what has to be saved
         return Entry(name, node.inode, node), self._register(node, writable=True)

@@ -76,7 +76,7 @@ class FileNode:
         committed: `draft.changes` as of the last commit.
         journalled: The journal row of a draft that is not committed (fsync, a local name); 0: none.
         writers, handles: Open handles.
-        exclusive: Made with O_EXCL under a name that looks temporary.
+        exclusive: Made under a name that looks temporary, with O_EXCL where that matters.
         quiet_at: trio time at which a deferred commit falls due.
     """
 

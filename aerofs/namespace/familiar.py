@@ -33,21 +33,16 @@ _LOCAL: Final = re.compile(
         )
     )
 )
-_MIXED: Final = r"(?=[^.]*[a-z])(?=[^.]*[A-Z])"
-"""Ahead of random letters: lower and upper case, as nearly all of them have, but no `.sketch` and no `.20261123`."""
 _TEMPORARY: Final = re.compile(
-    "|".join(
-        (
-            r"sed[A-Za-z0-9]{6}",  # sed -i
-            r"\..+\.[A-Za-z0-9]{6}",  # rsync
-            rf".+\.{_MIXED}[A-Za-z0-9]{{6}}",  # GLib and Qt: `report.odt.Ab12xY`
-            rf".+\.[or]{_MIXED}[A-Za-z0-9]{{6}}",  # patch
-            rf"XX{_MIXED}[A-Za-z0-9]{{6}}",  # perl -i
-            r"tmp[A-Za-z0-9]{6}",  # Emacs
-            r"tmp[a-z0-9_]{8}(\..*)?",  # Python
-        )
-    ),
-    re.DOTALL,
+    r"""
+    sed[A-Za-z0-9]{6}               # sed -i
+    | \..+\.[A-Za-z0-9]{6}          # rsync
+    | .+\.(?![a-z]{6}|[A-Z]{6}|[0-9]{6})[A-Za-z0-9]{6}  # GLib and Qt; `.sketch` and `.202611` were hardly drawn by lot
+    | XX[A-Za-z0-9]{6}              # perl -i
+    | tmp[A-Za-z0-9]{6}             # Emacs
+    | tmp[a-z0-9_]{8}(\..*)?        # Python
+    """,
+    re.DOTALL | re.VERBOSE,
 )
 _TRASH: Final = re.compile(r"\.Trash(-.*)?", re.DOTALL)
 _PROBED: Final = frozenset(
@@ -105,8 +100,13 @@ def is_local(name: str) -> bool:
 
 
 def looks_temporary(name: str) -> bool:
-    """Tell whether programs name a file so that they mean to rename; it is one only if made with O_EXCL."""
+    """Tell whether programs make up such names for files that they mean to rename, always with O_EXCL."""
     return _TEMPORARY.fullmatch(name) is not None
+
+
+def is_passing(name: str, *, exclusive: bool) -> bool:
+    """Tell whether a new file (`exclusive`: made with O_EXCL) is most likely about to be renamed."""
+    return name.endswith(".tmp") or (exclusive and looks_temporary(name))
 
 
 def is_trash(name: str) -> bool:

@@ -5,7 +5,7 @@ import pytest
 
 from aerofs.errors import IllegalBytesError, InvalidNameError, NameTooLongError
 from aerofs.namespace import names
-from aerofs.namespace.familiar import is_local, is_trash, looks_temporary, probed
+from aerofs.namespace.familiar import is_local, is_passing, is_trash, looks_temporary, probed
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_other_names_are_real(name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *("sedAb12xY", ".a.pdf.Ab12xY", ".a.pdf.123456", "a.pdf.Ab12xY", "notes.txt.oAb12xY", "XX2tAMQs"),
+        *("sedAb12xY", ".a.pdf.Ab12xY", ".a.pdf.123456", "a.pdf.Ab12xY", "a.pdf.ab12xy", "XX2tAMQs"),
         *("tmp0eod3z", "tmpa_b2c3d4", "tmpa_b2c3d4.pdf"),
     ],
 )
@@ -156,10 +156,17 @@ def test_names_that_programs_make_up_to_rename_them_look_temporary(name: str) ->
 
 @pytest.mark.parametrize(
     "name",
-    ["sediment", "house.sketch", "HOUSE.SKETCH", "daily.202611", "a.pdf.Ab12x", "tmp", "tmp.pdf", "XX123456"],
+    ["sediment", "house.sketch", "HOUSE.SKETCH", "daily.202611", "a.pdf.Ab12x", "tmp", "tmp.pdf", "XX12345"],
 )
-def test_names_that_people_choose_do_not(name: str) -> None:
+def test_names_that_people_choose_do_not_look_temporary(name: str) -> None:
     assert not looks_temporary(name)
+
+
+def test_a_new_file_is_passing_if_made_so_or_named_so() -> None:
+    assert is_passing("sedAb12xY", exclusive=True)
+    assert not is_passing("sedAb12xY", exclusive=False)
+    assert is_passing("a.pdf.tmp", exclusive=False)
+    assert not is_passing("a.pdf", exclusive=True)
 
 
 def test_the_trash_of_file_managers_is_known() -> None:
