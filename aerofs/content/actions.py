@@ -72,17 +72,31 @@ class Actions:
             copies = await self._remote.copy(source, (attachment,), put.row.place, known=put.row.bygone)
         return next(iter(copies or ()), None)
 
-    async def delete(self, place: FieldRef, attachment: AttachmentId) -> bool:
-        """Delete; False where it was already gone."""
+    async def delete(self, place: FieldRef, attachment: AttachmentId) -> tuple[Attachment, ...] | None:
+        """Delete. None where that was us; else what stands there now that somebody was faster.
+
+        Raises:
+            UnavailableError: The platform does not find it, and lists it all the same.
+        """
+        standing = None
         try:
             with _unclear_is_temporary():
                 await self._remote.delete(place, attachment)
         except NotFoundError:
-            found = False
-        else:
-            found = True
+            standing = await self._left_without(place, attachment)
         self.gone(place, attachment)
-        return found
+        return standing
+
+    async def _left_without(self, place: FieldRef, attachment: AttachmentId) -> tuple[Attachment, ...]:
+        try:
+            standing = await self.standing(place)
+        except NotFoundError:
+            return ()  # the document itself is gone
+        if any(entry.id == attachment for entry in standing):
+            raise UnavailableError(
+                f"{place}: the platform lists attachment {attachment}, but does not find it"
+            )
+        return standing
 
     # -- who is to know ------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from aerofs.content.actions import Actions
 from aerofs.content.operations import Operation, Secured
 from aerofs.content.puts import FileContent, Put
 from aerofs.content.recognition import Recognition
+from aerofs.errors import AerofsError, ProtocolError, UnavailableError
 from aerofs.model import Attachment
 
 
@@ -31,8 +32,25 @@ class MakingRoom:
         """What had made room stands again, under a new id, which the row knows from now on.
 
         Raises:
-            AerofsError: Not now; to be done again.
+            UnavailableError: Not now. It is to be done again by itself, whatever the reason: until then the only
+                copy of what others see on the platform is here.
         """
+        try:
+            back = await self._stands_again(put, secured)
+        except AerofsError as error:
+            raise UnavailableError(
+                f"{put.row.path}: what was there could not be put back: {error}"
+            ) from error
+        self._actions.returned(put.row.place, back)
+        retire = tuple(
+            replace(old, attachment=back.id) if old.attachment == secured.attachment else old
+            for old in put.row.retire
+        )
+        known = put.row.known | {back.id}
+        await self._actions.settle_on(put, secured=None, retire=retire, known=known)
+        self._actions.file(secured.content).unlink(missing_ok=True)
+
+    async def _stands_again(self, put: Put, secured: Secured) -> Attachment:
         row, path = put.row, self._actions.file(secured.content)
         back = await self._find(row, secured) if secured.returning else None
         if back is None:
@@ -40,16 +58,9 @@ class MakingRoom:
             content = FileContent(path, path.stat().st_size)
             back = await self._actions.save(row.place, secured.title, content, known=row.bygone)
         back = back or await self._find(row, secured)
-        retire, known = put.row.retire, put.row.known
-        if back is not None:
-            self._actions.returned(row.place, back)
-            retire = tuple(
-                replace(old, attachment=back.id) if old.attachment == secured.attachment else old
-                for old in retire
-            )
-            known |= {back.id}
-        await self._actions.settle_on(put, secured=None, retire=retire, known=known)
-        path.unlink(missing_ok=True)
+        if back is None:
+            raise ProtocolError("the platform said yes, but the field does not show it")
+        return back
 
     def forget(self, put: Put) -> None:
         """The successor stands: the old bytes are needed no more."""

@@ -59,13 +59,15 @@ class Retiring:
 
     async def _retire(self, put: Put, old: Retire) -> None:
         try:
-            gone = not await self._actions.delete(old.place, old.attachment)
+            instead = await self._actions.delete(old.place, old.attachment)
         except AerofsError as error:
             if not error.temporary:
                 await self._take_back(put)
             raise
-        if gone and old.role in (Role.BASE, Role.OVER):
-            await self._stand_beside(put, old)
+        if instead is not None and old.role in (Role.BASE, Role.OVER):
+            elsewhere = old.place != put.row.place
+            standing = await self._actions.standing(put.row.place) if elsewhere else instead
+            await self._stand_beside(put, old, standing=standing)
         rest = tuple(other for other in put.row.retire if other != old)
         put.row = replace(put.row, retire=rest, retired=True)
         if rest:
@@ -94,12 +96,11 @@ class Retiring:
         if row.secured is not None:
             await self._making_room.put_back(put, row.secured)
 
-    async def _stand_beside(self, put: Put, old: Retire) -> None:
+    async def _stand_beside(self, put: Put, old: Retire, *, standing: Sequence[Attachment]) -> None:
         """Somebody else replaced or deleted the version that we opened. A stranger's newer one is not touched."""
         first = put.row.added
         if first is None:
             return
-        standing = await self._actions.standing(put.row.place)
         ours = _known_siblings(put.row, old) | {old.attachment, first.id}
         theirs = [
             entry for entry in standing if same_title(entry.name, put.row.title) and entry.id not in ours
@@ -125,8 +126,8 @@ class Retiring:
         self._actions.appeared(put, put.row.place, beside)
         self._actions.named(put.row.place, theirs[0], put.row.file_name)
         put.row = replace(put.row, added=replace(beside, url=None), title=title, retire=rest, retired=True)
-        self._conflicted(Conflict(put.row.path, beside.name, time.time()))
         put.announce(beside)
+        self._conflicted(Conflict(put.row.path, beside.name, time.time()))
         await self._actions.step(put)
 
 

@@ -111,13 +111,9 @@ class Performer:
             if put.row.maybe_sent != unclear:
                 await self._actions.step(put, maybe_sent=unclear)
             raise
-        if instead_of is not None:
-            self._actions.gone(instead_of.place, instead_of.attachment)
-            rest = tuple(old for old in put.row.retire if old != instead_of)
-            put.row = replace(
-                put.row, retire=rest, retired=True, known=put.row.known | {instead_of.attachment}
-            )
         if added is not None:
+            if instead_of is not None:
+                self._took_the_place_of(put, instead_of)
             await self._actions.stands(put, added)
         elif not await self._find_ours(put, certain=True):
             # Sending it again and again would fill the field with copies that nobody sees.
@@ -125,6 +121,11 @@ class Performer:
             raise ProtocolError(
                 f"{put.row.path}: the platform said yes, but the field does not show the file"
             )
+
+    def _took_the_place_of(self, put: Put, old: Retire) -> None:
+        self._actions.gone(old.place, old.attachment)
+        rest = tuple(other for other in put.row.retire if other != old)
+        put.row = replace(put.row, retire=rest, retired=True, known=put.row.known | {old.attachment})
 
     async def _send(self, put: Put, *, replacing: bool) -> Attachment | None:
         if put.row.copies and not replacing:
@@ -153,7 +154,7 @@ class Performer:
         try:
             await self._add(put)
         except AerofsError as error:
-            if not error.temporary and put.row.added is None and not put.row.maybe_sent:
+            if not error.temporary and put.row.added is None:
                 await self._making_room.put_back(put, secured)
             raise
 

@@ -11,12 +11,20 @@ from aerofs.content.journal import Journal
 from aerofs.content.operations import Retire, Role, State
 from aerofs.content.puts import Remote
 from aerofs.content.uploads import Uploads, Work
-from aerofs.errors import IsDirectoryError, NotFoundError, ReadOnlyError, RefusedError
+from aerofs.errors import (
+    IsDirectoryError,
+    NotFoundError,
+    ProtocolError,
+    ReadOnlyError,
+    RefusedError,
+    UnavailableError,
+)
 from aerofs.filesystem.asides import Asides
 from aerofs.filesystem.commits import Commits
 from aerofs.filesystem.nodes import Directory, FileNode, Life
 from aerofs.filesystem.tree import Tree
 from aerofs.filesystem.versions import Versions
+from aerofs.model import AttachmentId, FieldRef
 
 log = logging.getLogger(__name__)
 
@@ -96,16 +104,33 @@ class Unlinking:
         if node.attachment is not None and not withdrawn:
             doomed.append((node.stands or node.place, node.attachment.id))
         for place, attachment in doomed:
-            try:
-                await self._remote.delete(place, attachment)
-            except NotFoundError:
-                # Somebody was faster; a newer file of that name is not ours to delete.
-                self._tree.catalog.expire(place)
+            await self._delete_one(place, attachment)
             self._tree.catalog.removed(place, attachment)
             self._journal.forget(attachment)
         for attachment in node.hidden:
             self._tree.overlay.unhide(attachment)
         node.hidden, node.retire, node.follows = (), (), None
+
+    async def _delete_one(self, place: FieldRef, attachment: AttachmentId) -> None:
+        try:
+            await self._remote.delete(place, attachment)
+        except NotFoundError:
+            # Somebody was faster; a newer file of that name is not ours to delete.
+            self._tree.catalog.expire(place)
+            if await self._still_stands(place, attachment):
+                raise UnavailableError(
+                    f"{place}: the platform lists {attachment}, but does not find it"
+                ) from None
+        except (UnavailableError, ProtocolError):
+            self._tree.catalog.expire(place)  # it may be gone
+            raise
+
+    async def _still_stands(self, place: FieldRef, attachment: AttachmentId) -> bool:
+        try:
+            standing = await self._remote.attachments(place)
+        except NotFoundError:
+            return False  # nor does the document
+        return any(entry.id == attachment for entry in standing)
 
     async def withdraw(self, work: Work) -> None:
         """A save or a move of the file is not settled: it brings nothing up any more, and takes back what it did.
