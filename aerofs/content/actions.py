@@ -105,12 +105,6 @@ class Actions:
         self._ledger.removed(place, attachment)
         self._journal.forget(attachment)
 
-    def appeared(self, put: Put, place: FieldRef, attachment: Attachment) -> None:
-        """An attachment stands, by our doing, under whatever name is free."""
-        row = put.row
-        self._journal.remember(attachment.id, Fact(row.inode, row.mtime_ns, row.mode))
-        self._ledger.added(place, attachment)
-
     def named(self, place: FieldRef, attachment: Attachment, name: str) -> None:
         """An attachment has this file name from now on, whoever had it before."""
         self._ledger.added(place, attachment, name=name)
@@ -125,10 +119,11 @@ class Actions:
         row = put.row = replace(put.row, added=replace(added, url=None), maybe_sent=False)
         self._journal.remember(added.id, Fact(row.inode, row.mtime_ns, row.mode))
         shown = next(
-            (old for old in row.retire if old.place == row.place and old.role is not Role.SOURCE), None
+            (old for old in row.retire if old.place == row.place and old.role in (Role.BASE, Role.OVER)), None
         )
-        # The name that the platform answers wins over the one that was asked for.
-        name = row.file_name if added.name == row.title else None
+        # The name that the platform answers wins over the one that was asked for; so does a stranger's newer version.
+        asked = added.name == row.title and row.title != row.conflict
+        name = row.file_name if asked else None
         if shown is not None:
             self._ledger.replaced(row.place, shown.attachment, added, name=name)
         else:

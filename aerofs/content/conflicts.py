@@ -1,13 +1,17 @@
 """Conflicts that happened: where ours had to stand beside somebody else's newer version, which a person is to look at.
 
-A bounded list, in a small file of the state directory: it outlives the mount, and can be read without one.
+What ours is called then, and a bounded list, in a small file of the state directory: it outlives the mount, and can be
+read without one.
 """
 
 import json
 import logging
+import re
+import socket
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,8 @@ log = logging.getLogger(__name__)
 
 FILE = "conflicts.json"
 _KEPT = 100
+_MOST_BYTES = 255
+_EXTENSION = re.compile(r"(?<=.)(?:\.tar)?\.[^.\s]{1,15}\Z", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +74,25 @@ def recorded(directory: Path) -> list[Conflict]:
         return _CONFLICTS.validate_json((directory / FILE).read_bytes())
     except (OSError, ValidationError):
         return []
+
+
+def conflict_title(title: str, when: datetime, *, taken: frozenset[str] = frozenset()) -> str:
+    """`report.odt` -> `report (conflict HOST 2026-11-23 14.05).odt`; numbered where that is taken.
+
+    The stem is shortened where the whole would not fit into a file name.
+    """
+    match = _EXTENSION.search(title)
+    extension = match[0] if match else ""
+    stem = title.removesuffix(extension)
+    tag = f"conflict {socket.gethostname()} {when:%Y-%m-%d %H.%M}"
+    chosen, count = _fitted(stem, f" ({tag})", extension), 1
+    while chosen in taken:
+        count += 1
+        chosen = _fitted(stem, f" ({tag} {count})", extension)
+    return chosen
+
+
+def _fitted(stem: str, tag: str, extension: str) -> str:
+    room = max(0, _MOST_BYTES - len(f"{tag}{extension}".encode()))
+    # A character cut in two is left out.
+    return stem.encode()[:room].decode(errors="ignore").rstrip() + tag + extension

@@ -143,6 +143,8 @@ class Operation:
 def inherit(row: Operation, prior: Operation) -> Operation:
     """The row that waited for `prior`, now that it is settled: what `prior` left standing is what this one retires."""
     known = row.known | prior.known
+    if prior.title == prior.conflict and (row.place, row.file_name) == (prior.place, prior.file_name):
+        row = replace(row, title=prior.title, conflict=prior.conflict)  # the name is a stranger's by now
     if prior.added is None:
         # What it had made room by deleting is still to be put back, should this one be refused.
         secured = row.secured or prior.secured

@@ -5,20 +5,18 @@ stranger's newer version is never touched: ours then stands beside it.
 """
 
 import logging
-import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from pathlib import PurePosixPath
 
 from aerofs.content.actions import Actions
-from aerofs.content.conflicts import Conflict
+from aerofs.content.conflicts import Conflict, conflict_title
 from aerofs.content.making_room import MakingRoom
 from aerofs.content.operations import Operation, Retire, Role
 from aerofs.content.puts import Put
 from aerofs.content.recognition import same_title
-from aerofs.errors import AerofsError, UnavailableError
+from aerofs.errors import AerofsError
 from aerofs.model import Attachment, AttachmentId
 
 log = logging.getLogger(__name__)
@@ -39,12 +37,17 @@ class Retiring:
     async def retire_all(self, put: Put) -> None:
         """Delete everything that the new attachment stands for, the target of a rename last.
 
+        Where a stranger's newer version stands, ours gives way: `added` is then None, the row has another title, and
+        is to be brought up once more.
+
         Raises:
             AerofsError: If it is final, what was added was taken back; or all stand, where that is impossible.
         """
         secured = put.row.secured
         while left := [old for old in put.row.retire if not secured or old.attachment != secured.attachment]:
             await self._retire(put, min(left, key=lambda old: _ORDER[old.role]))
+            if put.row.added is None:
+                return
         self._making_room.forget(put)
 
     async def withdraw(self, put: Put) -> None:
@@ -67,7 +70,8 @@ class Retiring:
         if instead is not None and old.role in (Role.BASE, Role.OVER):
             elsewhere = old.place != put.row.place
             standing = await self._actions.standing(put.row.place) if elsewhere else instead
-            await self._stand_beside(put, old, standing=standing)
+            if await self._gives_way(put, old, standing=standing):
+                return
         rest = tuple(other for other in put.row.retire if other != old)
         put.row = replace(put.row, retire=rest, retired=True)
         if rest:
@@ -96,50 +100,40 @@ class Retiring:
         if row.secured is not None:
             await self._making_room.put_back(put, row.secured)
 
-    async def _stand_beside(self, put: Put, old: Retire, *, standing: Sequence[Attachment]) -> None:
-        """Somebody else replaced or deleted the version that we opened. A stranger's newer one is not touched."""
-        first = put.row.added
+    async def _gives_way(self, put: Put, old: Retire, *, standing: Sequence[Attachment]) -> bool:
+        """Somebody else replaced or deleted the version that we opened. A stranger's newer one is not touched.
+
+        Returns whether there is one: ours is then to be brought up anew, under a title of its own.
+        """
+        row, first = put.row, put.row.added
         if first is None:
-            return
-        ours = _known_siblings(put.row, old) | {old.attachment, first.id}
-        theirs = [
-            entry for entry in standing if same_title(entry.name, put.row.title) and entry.id not in ours
-        ]
+            return False
+        ours = _known_siblings(row, old) | {old.attachment, first.id}
+        theirs = [entry for entry in standing if same_title(entry.name, row.title) and entry.id not in ours]
         if not theirs:
-            return
-        title, beside = put.row.conflict, None
-        if title is None:
-            title = conflict_title(put.row.title, datetime.now().astimezone())
-        else:
-            # An earlier try: it may have been carried out. Nobody else chooses this title.
-            beside = next((entry for entry in standing if same_title(entry.name, title)), None)
-        if beside is None:
-            log.info("%s: a newer version stands on the platform; ours is kept as %s", put.row.path, title)
-            await self._actions.with_content(put, standing=first)
-            await self._actions.step(put, conflict=title)
-            known = frozenset(entry.id for entry in standing)
-            beside = await self._actions.save(put.row.place, title, self._actions.body(put), known=known)
-        if beside is None:
-            raise UnavailableError(f"{put.row.path}: the platform said yes, but did not name the new file")
+            return False
+        await self._actions.with_content(put, standing=first)
+        title = conflict_title(
+            row.title, datetime.now().astimezone(), taken=frozenset(entry.name for entry in standing)
+        )
+        log.info("%s: a newer version stands on the platform; ours is kept as %s", row.path, title)
+        self._conflicted(Conflict(row.path, title, time.time()))
+        self._actions.named(row.place, theirs[0], row.file_name)
         rest = tuple(other for other in put.row.retire if other != old)
-        rest = (*rest, Retire(put.row.place, first.id, first.name, Role.FIRST))
-        self._actions.appeared(put, put.row.place, beside)
-        self._actions.named(put.row.place, theirs[0], put.row.file_name)
-        put.row = replace(put.row, added=replace(beside, url=None), title=title, retire=rest, retired=True)
-        put.announce(beside)
-        self._conflicted(Conflict(put.row.path, beside.name, time.time()))
-        await self._actions.step(put)
+        await self._actions.settle_on(
+            put,
+            title=title,
+            conflict=title,
+            added=None,
+            # The last one: where the field is full, it is what makes room.
+            retire=(*rest, Retire(row.place, first.id, first.name, Role.FIRST)),
+            retired=True,
+            known=row.known | {entry.id for entry in standing},
+        )
+        return True
 
 
 def _known_siblings(row: Operation, old: Retire) -> frozenset[AttachmentId]:
     """Files of the same title that stood beside the version that was opened, and so do not replace it."""
     retired = frozenset(other.attachment for other in row.retire)
     return retired | row.known if old.attachment in row.known else retired
-
-
-def conflict_title(title: str, when: datetime) -> str:
-    """`report.odt` -> `report (conflict HOST 2026-11-23 14.05).odt`."""
-    path = PurePosixPath(title)
-    tag = f" (conflict {socket.gethostname()} {when:%Y-%m-%d %H.%M})"
-    stem = title.removesuffix(path.suffix) if path.suffix else title
-    return f"{stem}{tag}{path.suffix}"

@@ -65,12 +65,14 @@ class Performer:
             raise RefusedError(f"{put.row.path}: where it belongs is not known: export it, or discard it")
         if put.row.added is None and put.row.maybe_sent and not await self._find_ours(put, certain=False):
             await self._actions.step(put, maybe_sent=False)
-        if put.row.added is None and not (put.row.cancelled or put.row.superseded):
-            if put.damage is not None:
-                raise LocalIOError(f"{put.row.path}: {put.damage}")
-            await self._bring_up(put)
-        if put.row.added is not None and not put.row.cancelled:
-            await self._retiring.retire_all(put)
+        while not put.row.cancelled:
+            if put.row.added is None and not put.row.superseded:
+                await self._bring_up(put)
+            if put.row.added is not None and not put.row.cancelled:
+                await self._retiring.retire_all(put)
+            # (Where a stranger was faster, ours is brought up once more, to stand beside theirs.)
+            if put.row.added is not None or put.row.superseded:
+                break
         # It may have been unlinked while requests were under way.
         if put.row.cancelled:
             await self._retiring.withdraw(put)
@@ -83,6 +85,8 @@ class Performer:
         put.row = replace(put.row, added=None, retire=())
 
     async def _bring_up(self, put: Put) -> None:
+        if put.damage is not None:
+            raise LocalIOError(f"{put.row.path}: {put.damage}")
         row = put.row
         if row.secured is not None:
             await self._add_after_removal(put, row.secured)

@@ -196,7 +196,7 @@ class Moves:
             if error.temporary:
                 log.info("%s: renamed here, not yet on the platform: %s", node.path, error)
                 return
-            if followed is None and (work is None or work.row.added is None or not work.row.retired):
+            if followed is None and (work is None or not work.row.retired):
                 # (Else the target had an unsent save of its own, which is given up by now, or what was brought up
                 # is all that is left: ours stays, held.)
                 if work is not None and work.row.added is not None:

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
+from socket import gethostname
 
 import pytest
 
+from aerofs.content.conflicts import conflict_title
 from aerofs.content.operations import Operation, Retire, Role, Secured
 from aerofs.content.puts import FileContent, Put
-from aerofs.content.retiring import conflict_title
 from aerofs.content.steps import Performer
 from aerofs.content.store import Store
 from aerofs.errors import (
@@ -419,9 +420,30 @@ async def test_a_twin_that_stood_there_before_is_no_newer_version(bench: Bench) 
 
 def test_a_conflict_title_keeps_the_suffix() -> None:
     when = datetime(2026, 11, 23, 14, 5, tzinfo=UTC)
-    assert conflict_title("report.odt", when).endswith(" 2026-11-23 14.05).odt")
-    assert conflict_title("report.odt", when).startswith("report (conflict ")
-    assert conflict_title("README", when).endswith(")")
+    assert conflict_title("report.odt", when) == f"report (conflict {gethostname()} 2026-11-23 14.05).odt"
+    assert conflict_title("backup.tar.gz", when).endswith(" 2026-11-23 14.05).tar.gz")
+    assert conflict_title("README", when).endswith(" 2026-11-23 14.05)")
+    assert conflict_title(".profile", when).startswith(".profile (conflict ")
+
+
+def test_a_conflict_title_that_is_taken_is_counted_on() -> None:
+    when = datetime(2026, 11, 23, 14, 5, tzinfo=UTC)
+    taken: set[str] = set()
+    for _ in range(3):
+        taken.add(conflict_title("report.odt", when, taken=frozenset(taken)))
+    assert len(taken) == 3
+    assert f"report (conflict {gethostname()} 2026-11-23 14.05 3).odt" in taken
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "€", "😀"])
+def test_a_conflict_title_fits_into_a_name(letter: str) -> None:
+    when = datetime(2026, 11, 23, 14, 5, tzinfo=UTC)
+    title = (letter * 255).encode()[:251].decode(errors="ignore") + ".odt"
+    found = conflict_title(title, when)
+    assert 250 <= len(found.encode()) <= 255
+    assert found.startswith(letter * 10)
+    assert found.endswith(" 2026-11-23 14.05).odt")
+    assert conflict_title(title, when, taken=frozenset({found})).endswith(" 2).odt")
 
 
 # -- what cannot be deleted ------------------------------------------------------------------------------------------
