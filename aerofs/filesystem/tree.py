@@ -112,6 +112,14 @@ class Tree:
         if placed is not None:
             # Somebody began to write it while we asked: what it was is hidden now.
             return Entry(name, placed.inode, placed)
+        files = self.files(parent, snapshot)
+        attachment = files.get(name)
+        if attachment is not None and not self.overlay.is_hidden(attachment.id):
+            node = self.file(parent, name, attachment, snapshot)
+            return Entry(name, node.inode, node)
+        if attachment is None and name.isascii() and " (" not in name:
+            # Neither told apart from others nor like another: no need to go through all that is there.
+            raise NotFoundError(f"{parent.path}/{name}: no such file")
         shown = self._shown(parent, snapshot)
         found = name if name in shown else look_alike(name, (*shown, *self.overlay.names(parent.place)))
         if found is None:
