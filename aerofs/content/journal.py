@@ -18,7 +18,7 @@ from cachetools import LRUCache
 from pydantic import ValidationError
 
 from aerofs.content import schema
-from aerofs.content.operations import OPERATION, Operation
+from aerofs.content.operations import OPERATION, Operation, inherit
 from aerofs.errors import AerofsError, ConfigError, LocalIOError, NoSpaceError
 from aerofs.model import AttachmentId
 
@@ -181,8 +181,16 @@ class Journal:
 
         await self._in_thread(work)
 
-    async def remove(self, row: int, *, successors: Iterable[Operation] = ()) -> None:
-        """An operation is settled: its row goes; rows that waited for it are rewritten with what it brought."""
+    async def remove(
+        self, row: int, *, successors: Iterable[Operation] = (), settled: Operation | None = None
+    ) -> None:
+        """A row goes; those that waited for it are rewritten in the same transaction.
+
+        Args:
+            row: Its number.
+            successors: Rows to be written as they are now.
+            settled: The operation, at its end: every other row that waited for it inherits from it.
+        """
         facts, later = self._take_changed_facts(), list(successors)
 
         def work() -> None:
@@ -190,6 +198,8 @@ class Journal:
                 self._db.execute("DELETE FROM operations WHERE id=?", (row,))
                 for successor in later:
                     self._store(successor)
+                if settled is not None:
+                    self._store_heirs(settled)
                 self._store_facts(facts)
 
         try:
@@ -197,6 +207,13 @@ class Journal:
         except AerofsError:
             self._changed_facts.update(attachment for attachment, _ in facts)
             raise
+
+    def _store_heirs(self, settled: Operation) -> None:
+        rows = self._db.execute(
+            "SELECT id, body FROM operations WHERE json_extract(body, '$.after') = ?", (settled.id,)
+        ).fetchall()
+        for row, body in rows:
+            self._store(inherit(replace(OPERATION.validate_json(body), id=row), settled))
 
     def fact(self, attachment: AttachmentId) -> Fact | None:
         """What is remembered of an attachment."""

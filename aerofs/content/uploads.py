@@ -46,6 +46,8 @@ class Work(Put):
         unwatched: It was cancelled, and nobody waits any more to hear that the platform refuses.
         takes_content: Asked at the end; True where the caller keeps the local file.
         heirs: Those that waited for it, once it is settled.
+        followed: How many rows that come after it are being written.
+        leaving: Its own row is being taken out of the journal.
         hidden: Attachments that are hidden on its behalf until then.
     """
 
@@ -63,6 +65,8 @@ class Work(Put):
         self.unwatched = False
         self.takes_content: Callable[[Work], bool] | None = None
         self.heirs: list[Work] = []
+        self.followed = 0
+        self.leaving = False
         self.hidden: list[AttachmentId] = []
 
     def __repr__(self) -> str:
@@ -158,6 +162,28 @@ class Uploads:
         while not condition():
             await self._change.wait()
 
+    @asynccontextmanager
+    async def followed(self, latest: Callable[[], Work | None]) -> AsyncIterator[Work | None]:
+        """The operation that a new row comes after; it is not settled while the block writes and submits that row.
+
+        Else a crash in between would leave a row that waits for one that is gone, and what that one had brought up
+        would stay for ever beside what this one brings.
+
+        Args:
+            latest: Tells the operation; asked again after one that was just being settled.
+        """
+        while (work := latest()) is not None and work.leaving and not work.settled.is_set():
+            await self._change.wait()
+        if work is None:
+            yield None
+            return
+        work.followed += 1
+        try:
+            yield work
+        finally:
+            work.followed -= 1
+            self._changed()
+
     async def rested(self, work: Work) -> None:
         """Wait until no request of an operation is under way or about to be."""
         while work.busy:
@@ -236,11 +262,18 @@ class Uploads:
             self._changed()
 
     async def _forget(self, work: Work) -> None:
+        await self._leave(work)
         try:
-            await self._journal.remove(work.row.id)
+            await self._journal.remove(work.row.id, settled=work.row)
         except AerofsError as error:
             log.error("%s: could not be taken out of the journal: %s", work.row, error)
         self._dispose_content(work)
+
+    async def _leave(self, work: Work) -> None:
+        """From now on nothing comes after it any more."""
+        while work.followed:
+            await self._change.wait()
+        work.leaving = True
 
     async def _after_previous(self, work: Work) -> None:
         previous = work.previous
@@ -249,9 +282,8 @@ class Uploads:
         while not previous.settled.is_set() and not work.dropped:
             await self._change.wait()
         if work.previous is previous and previous.settled.is_set():
-            # It was settled between the recording of this row and its submission.
+            # It was dropped. (The journal knows.)
             work.row, work.previous = inherit(work.row, previous.row), None
-            await self._noted(work)
 
     async def _try(self, work: Work) -> bool:
         """One try. True when the work is settled."""
@@ -307,6 +339,16 @@ class Uploads:
             log.error("%s: could not be noted in the journal: %s", work.row, error)
 
     async def _settle(self, work: Work) -> None:
+        await self._leave(work)
+        try:
+            await self._take_out(work)
+        except BaseException:
+            work.leaving = False
+            raise
+        self._works.pop(work.row.id, None)
+        self._dispose_content(work)
+
+    async def _take_out(self, work: Work) -> None:
         added, told = work.row.added, []
         for later in self:
             if later.previous is work:
@@ -319,9 +361,7 @@ class Uploads:
         heirs = [heir.row for heir in work.heirs if heir.row.id in self._works]
         for changed in (*heirs, *told):
             self._label(changed)
-        await self._journal.remove(work.row.id, successors=[*heirs, *told])
-        self._works.pop(work.row.id, None)
-        self._dispose_content(work)
+        await self._journal.remove(work.row.id, successors=[*heirs, *told], settled=work.row)
 
     def _dispose_content(self, work: Work) -> None:
         row = work.row
@@ -370,6 +410,15 @@ class Uploads:
     def _changed(self) -> None:
         self._change.set()
         self._change = trio.Event()
+
+
+def coming_after(row: Operation, previous: Work | None) -> tuple[Operation, Work | None]:
+    """A new row that comes after an operation, and the one that it waits for: none where that is settled by now."""
+    if previous is None:
+        return row, None
+    if previous.settled.is_set():
+        return inherit(row, previous.row), None
+    return replace(row, after=previous.row.id), previous
 
 
 def _pause(tries: int) -> float:

@@ -17,7 +17,7 @@ from aerofs.content.blobs import Blobs
 from aerofs.content.draft import Draft, digest, local_error
 from aerofs.content.journal import Journal
 from aerofs.content.operations import Operation, Retire, Role, State
-from aerofs.content.uploads import Uploads, Work
+from aerofs.content.uploads import Uploads, Work, coming_after
 from aerofs.errors import AerofsError, UnavailableError
 from aerofs.filesystem.kernel import Kernel
 from aerofs.filesystem.nodes import FileNode, Life
@@ -168,21 +168,20 @@ class Commits:
         Raises:
             AerofsError: The journal could not be written.
         """
+        async with self._uploads.followed(lambda: node.pending or node.follows) as previous:
+            return await self._record(node, previous)
+
+    async def _record(self, node: FileNode, previous: Work | None) -> Work | None:
         draft = node.draft
         if draft is None or not node.changed or node.life is not Life.REAL:
             return None
         # No two rows name the same file: the end of one of them would take it from the other.
         await draft.unshare()
         changes, path = draft.changes, draft.freeze()
-        own = node.pending
-        previous = own or node.follows
         row = replace(
-            self.row(node, draft, inherits=own is not None),
-            content=path.name,
-            id=node.journalled,
-            after=previous.row.id if previous is not None else None,
+            self.row(node, draft, inherits=node.pending is not None), content=path.name, id=node.journalled
         )
-        row = self._journal.numbered(row)
+        row, previous = coming_after(self._journal.numbered(row), previous)
         try:
             if draft.size > _LARGE:
                 row = await self._journal.record(await trio.to_thread.run_sync(_synced, row, draft, path))
@@ -232,20 +231,22 @@ class Commits:
     async def note(self, node: FileNode, *, durable: bool = False) -> None:
         """The same for a caller who holds the lock."""
         draft, local = node.draft, node.life is Life.LOCAL
-        own = None if local else node.pending
         if draft is None or node.life is Life.UNLINKED or not (node.changed or local):
             return
-        await draft.unshare()  # as in `record`
-        row = replace(
-            self.row(node, draft, inherits=local or own is not None),
-            content=draft.path.name,
-            state=State.LOCAL,
-            id=node.journalled,
-            after=own.row.id if own is not None else None,
-        )
-        row = self._journal.numbered(row)
-        await self._journal.record(row, first=lambda: _noted(row, draft, durable=durable), durable=durable)
-        node.journalled = row.id
+        async with self._uploads.followed(lambda: None if local else node.pending) as own:
+            await draft.unshare()  # as in `record`
+            row = replace(
+                self.row(node, draft, inherits=local or own is not None),
+                content=draft.path.name,
+                state=State.LOCAL,
+                id=node.journalled,
+                after=own.row.id if own is not None else None,
+            )
+            row = self._journal.numbered(row)
+            await self._journal.record(
+                row, first=lambda: _noted(row, draft, durable=durable), durable=durable
+            )
+            node.journalled = row.id
         if node.draft is not draft:
             await self.outcomes.forget_row(node)  # it met an error meanwhile, and is gone
 

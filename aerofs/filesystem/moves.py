@@ -12,7 +12,7 @@ import trio
 
 from aerofs.content.journal import Journal
 from aerofs.content.operations import Operation, Retire, Role
-from aerofs.content.uploads import Uploads, Work
+from aerofs.content.uploads import Uploads, Work, coming_after
 from aerofs.errors import (
     AerofsError,
     ExistsError,
@@ -212,11 +212,16 @@ class Moves:
 
     async def _begin(self, node: FileNode, before: _Before) -> Work | None:
         """Give the platform what the rename means for it. None where nothing is to be waited for."""
-        draft, pending = node.draft, node.pending
-        if draft is not None and before.life is Life.LOCAL and pending is None:
+        draft = node.draft
+        if draft is not None and before.life is Life.LOCAL and node.pending is None:
             node.committed = -1  # nothing of it was ever sent
         if not node.changed:
             await self._commits.outcomes.forget_row(node)  # of the local name: the bytes are those of a save
+        async with self._uploads.followed(lambda: node.pending or node.follows) as previous:
+            return await self._begin_after(node, previous)
+
+    async def _begin_after(self, node: FileNode, previous: Work | None) -> Work | None:
+        draft, pending = node.draft, node.pending
         if (
             pending is not None
             and not pending.busy
@@ -229,7 +234,7 @@ class Moves:
             if node.writers:
                 return None  # its close will do it
             return await self._commits.record(node)
-        return await self._move(node, pending)
+        return await self._move(node, previous)
 
     async def _retarget(self, node: FileNode, work: Work) -> None:
         row = work.row
@@ -252,9 +257,9 @@ class Moves:
             ),
         )
 
-    async def _move(self, node: FileNode, pending: Work | None) -> Work | None:
-        """What stands on the platform, or will when `pending` is settled, is to stand elsewhere."""
-        attachment, source = node.attachment, node.stands or node.place
+    async def _move(self, node: FileNode, previous: Work | None) -> Work | None:
+        """What stands on the platform, or will when its operation is settled, is to stand elsewhere."""
+        attachment, pending, source = node.attachment, node.pending, node.stands or node.place
         if attachment is None and pending is None:
             raise NotFoundError(f"{node.path}: nothing to move")
         field = self._tree.fields.settings(node.place)
@@ -273,9 +278,6 @@ class Moves:
             mode=node.mode,
             since=time.time(),
         )
-        previous = pending or node.follows
-        if previous is not None:
-            row = replace(row, after=previous.row.id)
         if attachment is not None and pending is None:
             gone = Retire(source, attachment.id, attachment.name, Role.SOURCE)
             row = replace(
@@ -284,6 +286,7 @@ class Moves:
                 source_title=attachment.name,
                 retire=(gone, *node.retire),
             )
+        row, previous = coming_after(row, previous)
         work = Work(await self._journal.record(row), previous=previous)
         node.retire, node.follows = (), None
         self._commits.outcomes.follow(node, work)

@@ -111,6 +111,14 @@ async def test_settling_rewrites_those_that_waited_in_the_same_transaction(journ
     assert journal.load() == [replace(second, after=None)]
 
 
+async def test_a_row_that_waited_and_that_nobody_rewrites_inherits(journal: Journal) -> None:
+    prior = replace(await journal.record(ROW), added=ADDED)
+    waiting = await journal.record(replace(ROW, after=prior.id))
+    other = await journal.record(replace(ROW, after=waiting.id))
+    await journal.remove(prior.id, settled=prior)
+    assert journal.load() == [inherit(waiting, prior), other]
+
+
 async def test_many_calls_at_once_lose_nothing(journal: Journal) -> None:
     async def one(count: int) -> None:
         row = await journal.record(replace(ROW, title=f"{count}"))

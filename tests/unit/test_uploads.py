@@ -645,10 +645,12 @@ async def test_a_journal_that_fails_at_the_end_is_asked_again(
     async with opened(tmp_path) as room:
         remove, refusals = room.store.journal.remove, [NoSpaceError("full")]
 
-        async def full(row: int, *, successors: Iterable[Operation] = ()) -> None:
+        async def full(
+            row: int, *, successors: Iterable[Operation] = (), settled: Operation | None = None
+        ) -> None:
             if refusals:
                 raise refusals.pop()
-            await remove(row, successors=successors)
+            await remove(row, successors=successors, settled=settled)
 
         monkeypatch.setattr(room.store.journal, "remove", full)
         first = await room.submit(save("a"))
