@@ -1,6 +1,7 @@
 """The command line: a file per command, and here what they share: one sentence per mistake, and exit codes.
 
-Exit codes: 0 done; 1 it failed; 2 a mistake in arguments, settings or surroundings; 130 stopped by Ctrl-C.
+Exit codes: 0 done; 1 it failed; 2 a mistake in arguments, settings or surroundings; 3 unmounted,
+but saves are left on this disk; 130 stopped by Ctrl-C.
 """
 
 import io
@@ -13,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import aerofs
-from aerofs.cli import demo, mount, sandbox, status, umount
+from aerofs.cli import demo, mount, sandbox, saves, status, umount
 from aerofs.errors import AerofsError, ConfigError
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.command("mount")(mount.mount)
 app.command("umount")(umount.umount)
 app.command("status")(status.status)
+app.add_typer(saves.app, name="saves", cls=saves.ListsByDefault)
 app.command("demo")(demo.demo)
 app.command("sandbox", context_settings=sandbox.CONTEXT)(sandbox.sandbox)
 

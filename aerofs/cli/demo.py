@@ -24,8 +24,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from aerofs import mountpoint
-from aerofs.cli import status as statuses
-from aerofs.cli import umount
+from aerofs.cli import mounts, showing, umount
 from aerofs.errors import AerofsError, ConfigError
 
 _START_BOUND = 60.0
@@ -47,7 +46,7 @@ def demo(
     once: Annotated[bool, typer.Option("--once", help="Take the tour by itself, show it, and end.")] = False,
 ) -> None:
     """Try aerofs: a local platform with sample documents, mounted until Ctrl-C."""
-    console = statuses.plain_console()
+    console = showing.plain_console()
     signal.signal(signal.SIGTERM, _as_ctrl_c)
     with ExitStack() as stack:
         scratch = stack.enter_context(_scratch())
@@ -236,7 +235,7 @@ def _mount(target: Path, scratch: Path, environ: Mapping[str, str], console: Con
         raise
     if child.returncode != 0:
         raise ConfigError(said.strip().removeprefix("aerofs: ") or "the mount did not start")
-    process = os.pidfd_open(int(statuses.one(target)["pid"]))
+    process = os.pidfd_open(int(mounts.find(target)[0].status["pid"]))
     try:
         yield
     finally:

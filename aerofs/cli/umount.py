@@ -4,21 +4,26 @@ import os
 import select
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn
+from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from aerofs import control, mountpoint, settings
-from aerofs.cli import status as statuses
+from aerofs.cli import showing
 from aerofs.errors import AerofsError, ConfigError, NotFoundError
 
+LEFT = 3
+"""The exit code where it is unmounted, and saves that wait for the user's word stay on this disk."""
 _SILENCE = 60.0
 """Seconds without a line while draining after which the mount counts as stuck."""
-_UNDER_WAY = {"queued", "uploading"}
+_FIRST_LINE = 2.0
+_NEXT_LINE = 10.0
+"""Seconds between lines of progress where nobody watches a bar."""
 
 
 def umount(
@@ -30,16 +35,18 @@ def umount(
 ) -> None:
     """Wait until everything is uploaded, then unmount MOUNTPOINT.
 
-    With --timeout it says what is left after that time, and leaves the mount as it is.
+    With --timeout it says what is left after that time, and leaves the mount as it is; so does Ctrl-C. The exit code
+    is 3 where it is unmounted and saves stay on this disk that wait for your word (`aerofs saves`).
     """
     try:
         ends = time.monotonic() + settings.duration(timeout) if timeout is not None else None
     except ValueError as error:
         raise ConfigError(f"--timeout: {error}") from None
-    unmount(place, ends=ends, console=statuses.plain_console(stderr=True))
+    if unmount(place, ends=ends, console=showing.plain_console(stderr=True)):
+        raise typer.Exit(LEFT)
 
 
-def unmount(place: Path, *, ends: float | None, console: Console) -> None:
+def unmount(place: Path, *, ends: float | None, console: Console) -> list[dict[str, Any]]:
     """Drain, unmount, and wait for the end of the process.
 
     Args:
@@ -47,9 +54,13 @@ def unmount(place: Path, *, ends: float | None, console: Console) -> None:
         ends: When to give up, on the monotonic clock; None: when it is done.
         console: Where progress and what is left are shown.
 
+    Returns:
+        The saves that stay on this disk until somebody decides about them.
+
     Raises:
         NotFoundError: Nothing of aerofs is mounted there.
-        AerofsError: Saves are left (the mount stays), or programs use the mount.
+        AerofsError: Saves are on their way still (the mount stays), or programs use the mount.
+        KeyboardInterrupt: Somebody did not want to wait; the mount stays.
     """
     mounted = mountpoint.mounted_at(place)
     if mounted is None or mounted.fstype != mountpoint.FSTYPE:
@@ -57,15 +68,16 @@ def unmount(place: Path, *, ends: float | None, console: Console) -> None:
     if mountpoint.is_dead(place):
         mountpoint.detach(place)
         console.print(Text(f"the aerofs at {place} had crashed; the mount point is free again"))
-        return
+        return []
     path = control.socket_path(mounted.mountpoint, uid=mounted.owner)
     process = _process(path, place)
     try:
-        _drain(path, ends=ends, console=console)
+        left = _drain(path, ends=ends, console=console)
         mountpoint.unmount(place)
         _wait_for(process, ends=ends, place=place)
     finally:
         os.close(process)
+    return left
 
 
 def _process(path: Path, place: Path) -> int:
@@ -83,34 +95,84 @@ def _process(path: Path, place: Path) -> int:
         raise AerofsError(f"the process {pid} of {place} has just ended") from None
 
 
-def _drain(path: Path, *, ends: float | None, console: Console) -> None:
+def _drain(path: Path, *, ends: float | None, console: Console) -> list[dict[str, Any]]:
+    """Wait until nothing is on its way. Returns what stays, because it waits for the user."""
     last: dict[str, Any] = {}
-    for last in _lines(path, ends=ends, console=console):  # noqa: B007 -- the last line tells what is left
-        pass
+    timeout = None if ends is None else max(0.0, ends - time.monotonic())
+    try:
+        with _progress(console) as show:
+            for last in _lines(path, timeout):
+                show(last)
+    except KeyboardInterrupt:
+        console.print(
+            Text(f"{_count(last)} not uploaded yet; the mount stays as it is and goes on uploading")
+        )
+        raise
     saves = [save for save in last.get("saves") or [] if isinstance(save, dict)]
-    waiting = [save for save in saves if save.get("state") in _UNDER_WAY]
     if saves:
-        console.print(statuses.table_of(saves))
-    if waiting or (last.get("remaining") and not saves):
-        count = len(waiting) or last.get("remaining")
-        what = "1 save is" if count == 1 else f"{count} saves are"
-        raise AerofsError(f"{what} not uploaded yet, and the mount stays as it is")
+        console.print(showing.table_of(saves))
+    if last.get("remaining"):
+        raise AerofsError(f"{_count(last)} not uploaded yet, and the mount stays as it is")
     if saves:
         console.print(Text("these stay on this disk, and are there again with the next mount"))
+    return saves
 
 
-def _lines(path: Path, *, ends: float | None, console: Console) -> Iterator[dict[str, Any]]:
-    """The lines of `drain` as they come, shown as progress meanwhile."""
-    timeout = None if ends is None else max(0.0, ends - time.monotonic())
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False))
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("asking the mount", total=None)
-        for line in control.stream(path, "drain", silence=_SILENCE, timeout=timeout):
-            if isinstance(line, dict):
-                left = f"uploading: {line.get('remaining')} saves left"
-                size = f", {statuses.size(float(line['bytes']))}" if line.get("bytes") else ""
-                progress.update(task, description=left + size)
-                yield line
+def _count(line: dict[str, Any]) -> str:
+    count = int(line.get("remaining") or 0)
+    return f"{showing.saves(count)} {'is' if count == 1 else 'are'}"
+
+
+def _lines(path: Path, timeout: float | None) -> Iterator[dict[str, Any]]:
+    for line in control.stream(path, "drain", silence=_SILENCE, timeout=timeout):
+        if isinstance(line, dict):
+            yield line
+
+
+class _Show:
+    """Shows lines of progress as sentences, not too many: for logs and pipes."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._next = time.monotonic() + _FIRST_LINE
+
+    def __call__(self, line: dict[str, Any]) -> None:
+        if line.get("remaining") and time.monotonic() >= self._next:
+            self._next = time.monotonic() + _NEXT_LINE
+            self._console.print(Text(sentence(line)))
+
+
+class _ShowBar:
+    """Shows them as a bar of bytes."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task = progress.add_task("asking the mount", total=None)
+
+    def __call__(self, line: dict[str, Any]) -> None:
+        total = line.get("total_bytes") or 0
+        done = total - (line.get("bytes") or 0)
+        self._progress.update(self._task, description=sentence(line), total=total or None, completed=done)
+
+
+def sentence(line: dict[str, Any]) -> str:
+    """How far a drain has come."""
+    total = float(line.get("total_bytes") or 0)
+    done = showing.size(total - float(line.get("bytes") or 0))
+    said = (
+        f"uploading: {showing.saves(int(line.get('remaining') or 0))} left, {done} of {showing.size(total)}"
+    )
+    return said if line.get("reachable", True) else f"{said}; the platform cannot be reached"
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[_Show | _ShowBar]:
+    if not console.is_terminal:
+        yield _Show(console)
+        return
+    columns = (BarColumn(), TextColumn("{task.description}", markup=False))
+    with Progress(*columns, console=console, transient=True) as progress:
+        yield _ShowBar(progress)
 
 
 def _wait_for(process: int, *, ends: float | None, place: Path) -> None:

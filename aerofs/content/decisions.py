@@ -128,7 +128,7 @@ class Unmounted:
         return retried
 
     def discard(self, number: int) -> list[Operation]:
-        """Forget a save, its bytes and what waits for it. Returns what was forgotten.
+        """Forget a save, its bytes and what waits for it. Returns what was forgotten, as it is now.
 
         A row that may have arrived stays as a withdrawal, which the next mount carries out.
         """
@@ -138,19 +138,19 @@ class Unmounted:
         if later:
             raise superseded(row, later[-1].id)
         check_discard(chain)
-        for each in reversed(chain):
-            # The end of its process may have cut its last request off.
-            unsure = (
-                replace(each, maybe_sent=True) if each.state is State.QUEUED and not each.resizes else each
-            )
-            left = given_up(unsure)
-            if left is not None:
-                self._record(left)
-                continue
-            trio.run(self._state.journal.remove, each.id)
-            for name in each.files:
-                (self._state.drafts / name).unlink(missing_ok=True)
-        return chain
+        return [self._give_up(each) for each in reversed(chain)][::-1]
+
+    def _give_up(self, row: Operation) -> Operation:
+        # The end of its process may have cut its last request off.
+        unsure = row.state is State.QUEUED and not row.resizes
+        left = given_up(replace(row, maybe_sent=True) if unsure else row)
+        if left is not None:
+            self._record(left)
+            return left
+        trio.run(self._state.journal.remove, row.id)
+        for name in row.files:
+            (self._state.drafts / name).unlink(missing_ok=True)
+        return row
 
     def _row(self, number: int) -> Operation:
         if number not in self._rows:

@@ -23,7 +23,7 @@ from aerofs.content.puts import Put
 from aerofs.content.recognition import mistakable
 from aerofs.content.steps import Performer
 from aerofs.content.turns import Turns
-from aerofs.errors import AerofsError, NoSpaceError
+from aerofs.errors import AerofsError, NoSpaceError, UnavailableError
 from aerofs.model import AttachmentId, FieldRef
 
 log = logging.getLogger(__name__)
@@ -120,6 +120,8 @@ class Uploads:
         self._works: dict[int, Work] = {}
         self._turns = Turns(together=together)
         self._change = trio.Event()
+        self._ending = False
+        self._waiting: set[trio.CancelScope] = set()
 
     def __iter__(self) -> Iterator[Work]:
         return iter(list(self._works.values()))
@@ -139,11 +141,24 @@ class Uploads:
 
         Raises:
             AerofsError: What the try met. Nothing is raised when the time is over: the work goes on.
+            UnavailableError: Nobody may wait any more, because the process ends; the row is in the journal.
         """
-        with trio.move_on_after(seconds):
-            await work.tried.wait()
+        with trio.move_on_after(0 if self._ending else seconds) as waiting:
+            self._waiting.add(waiting)
+            try:
+                await work.tried.wait()
+            finally:
+                self._waiting.discard(waiting)
         if work.error is not None:
             raise work.error
+        if self._ending and not work.tried.is_set():
+            raise UnavailableError(f"{work.row.path}: the drive ends, the next mount goes on with it")
+
+    def hurry(self) -> None:
+        """The process is to end now: nobody waits for a first try any more."""
+        self._ending = True
+        for waiting in self._waiting:
+            waiting.cancel()
 
     async def cancel(self, work: Work) -> None:
         """The file is to be gone: whatever the operation brought up, or may still bring up, is taken back."""

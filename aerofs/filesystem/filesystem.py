@@ -304,6 +304,10 @@ class Filesystem:
         self._uploads.retry()
         await self._uploads.drained()
 
+    def hurry(self) -> None:
+        """The process is to end now: a close() that waits for its upload is told that it goes on later."""
+        self._uploads.hurry()
+
     def retry(self) -> None:
         """The platform is back: try at once what waits for its next try."""
         self._uploads.retry()
@@ -319,6 +323,10 @@ class Filesystem:
     def saves(self) -> list[dict[str, Any]]:
         """What is not on the platform yet, for `aerofs status`."""
         return self.waiting.all()
+
+    def spool(self) -> dict[str, int | None]:
+        """Bytes that the drafts take, and may take (None: as the disk admits)."""
+        return {"used": self._spool.used(), "limit": self._spool.limit}
 
     def statistics(self) -> Mapping[str, Any]:
         """Sizes of what is held."""

@@ -35,6 +35,9 @@ from aerofs.namespace.catalog import Catalog
 from aerofs.platform import Platform
 from aerofs.settings import Settings
 
+DECISION_WAIT = 5.0
+"""Seconds at most that a person's decision about a save waits for a request that is under way."""
+
 
 class _Origin:
     """Where a reader's bytes come from: URLs by the catalog's list, bytes by the platform."""
@@ -131,7 +134,9 @@ def compose(
         commits=commits,
         uploads=uploads,
         recovery=Recovery(tree, commits, uploads, store.journal, store.drafts, spool),
-        saves=Saves(tree, commits, uploads, store.journal, store.drafts, conflicts, wait=wait),
+        saves=Saves(
+            tree, commits, uploads, store.journal, store.drafts, conflicts, wait=min(wait, DECISION_WAIT)
+        ),
         attributor=Attributor(tree, settings, now_ns=time.time_ns),
         store=store,
         spool=spool,

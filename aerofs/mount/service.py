@@ -11,7 +11,7 @@ import pyfuse3
 import trio
 
 from aerofs.control import ControlServer, socket_path
-from aerofs.errors import ConfigError
+from aerofs.errors import ConfigError, ProtocolError
 from aerofs.filesystem import Filesystem
 from aerofs.fuse import Handlers, KernelCaches
 from aerofs.platform import Platform
@@ -43,6 +43,9 @@ class Service:
         self._platform = platform
         self._background = background
         self._announced = False
+        self._in_session = False
+        self._told = False
+        self._hurried = trio.Event()
         # Found out before the mount is there: resolving a path through our own mount would wait for ourselves.
         self._socket = socket_path(settings.mountpoint)
 
@@ -55,6 +58,9 @@ class Service:
                 "status": self._status,
                 "drain": self._drain,
                 "refresh": self._refresh,
+                "retry": self._retry,
+                "discard": self._discard,
+                "content": self._content,
             }
             control = ControlServer(self._socket, handlers)
             await self._background.start(control.serve)
@@ -80,11 +86,12 @@ class Service:
             raise ConfigError(
                 f"{self._settings.mountpoint} cannot be mounted: {error} (is fuse3 installed, may you use /dev/fuse?)"
             ) from error
-        ended = False
+        ended, self._in_session = False, True
         try:
             yield
             ended = True
         finally:
+            self._in_session = False
             self._kernel.end()
             # After a crash the mount point stays taken: a write must not land in the directory below.
             pyfuse3.close(unmount=ended or not self._announced)
@@ -97,11 +104,26 @@ class Service:
         ready()
 
     async def _heed_signals(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """The first signal unmounts, and what is under way is finished; a second one leaves it to the journal."""
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             task_status.started()
             async for received in signals:
-                log.info("%s: unmounting", signal.Signals(received).name)
-                pyfuse3.terminate()
+                name = signal.Signals(received).name
+                if self._told:
+                    log.info("%s again: ending now, the journal keeps what is left", name)
+                    self._hurried.set()
+                    continue
+                log.info("%s: unmounting", name)
+                self._told = True
+                self._background.start_soon(self._hurry_in_time)
+                if self._in_session:  # afterwards pyfuse3 would crash
+                    pyfuse3.terminate()
+
+    async def _hurry_in_time(self) -> None:
+        """A program whose close() waits for its upload must not keep an ending mount for ever."""
+        with trio.move_on_after(DRAIN_AT_END):
+            await self._hurried.wait()
+        self._filesystem.hurry()
 
     async def _finish(self) -> None:
         """Bring up what is under way; what cannot go now stays in the journal for the next mount."""
@@ -109,11 +131,16 @@ class Service:
         with trio.move_on_after(DRAIN_AT_END), trio.CancelScope() as waiting:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._give_up_when_away, waiting)
+                nursery.start_soon(self._give_up_when_hurried, waiting)
                 await self._filesystem.drain()
                 nursery.cancel_scope.cancel()
         left = [save for save in self._filesystem.saves() if save["state"] != "local"]
         if left:
             log.info("%d saves stay in the journal for the next mount", len(left))
+
+    async def _give_up_when_hurried(self, waiting: trio.CancelScope) -> None:
+        await self._hurried.wait()
+        waiting.cancel()
 
     async def _give_up_when_away(self, waiting: trio.CancelScope) -> None:
         while True:
@@ -132,6 +159,8 @@ class Service:
             "reachable": self._platform.reachable,
             "requests": dict(self._platform.requests),
             "saves": self._filesystem.saves(),
+            "conflicts": self._filesystem.waiting.conflicts(),
+            "spool": self._filesystem.spool(),
             "statistics": {**self._filesystem.statistics(), **self._platform.statistics()},
         }
 
@@ -146,16 +175,36 @@ class Service:
             done.set()
 
         self._background.start_soon(drain)
+        sizes: dict[int, int] = {}
         while not done.is_set() and trio.current_time() < deadline:
-            left = self._left()
-            yield {"remaining": len(left), "bytes": sum(save["size"] for save in left)}
+            yield self._progress(sizes)
             with trio.move_on_after(0.25):
                 await done.wait()
-        left = self._left()
-        yield {"remaining": len(left), "bytes": sum(save["size"] for save in left), "saves": left}
+        yield self._progress(sizes) | {"saves": self._left()}
 
     def _left(self) -> list[dict[str, Any]]:
         return [save for save in self._filesystem.saves() if save["state"] in ("queued", "uploading", "held")]
+
+    def _progress(self, sizes: dict[int, int]) -> dict[str, Any]:
+        """How far a drain has come. `sizes`: of every save that it has waited for so far."""
+        left = [save for save in self._left() if save["goes_on"]]
+        sizes.update((save["id"], save["size"]) for save in left)
+        return {
+            "remaining": len(left),
+            "total": len(sizes),
+            "bytes": sum(save["size"] - save["sent"] for save in left),
+            "total_bytes": sum(sizes.values()),
+            "reachable": self._platform.reachable,
+        }
+
+    async def _retry(self, request: Mapping[str, Any]) -> list[dict[str, Any]]:
+        return await self._filesystem.waiting.retry(request.get("save"))
+
+    async def _discard(self, request: Mapping[str, Any]) -> list[dict[str, Any]]:
+        return await self._filesystem.waiting.discard(_number(request))
+
+    async def _content(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        return self._filesystem.waiting.content(_number(request))
 
     async def _refresh(self, _request: Mapping[str, Any]) -> dict[str, Any]:
         self._filesystem.refresh()
@@ -168,6 +217,13 @@ async def watch_reachability(platform: Platform, filesystem: Filesystem) -> None
         await trio.sleep(PROBE_PAUSE)
         if not platform.reachable and await platform.probe():
             filesystem.retry()
+
+
+def _number(request: Mapping[str, Any]) -> int:
+    number = request.get("save")
+    if not isinstance(number, int):
+        raise ProtocolError("which save is meant?")
+    return number
 
 
 def _fsname(settings: Settings) -> str:

@@ -1,5 +1,6 @@
 """The commands as a person types them: what they print, and the exit code."""
 
+import io
 import json
 import os
 import subprocess
@@ -9,9 +10,11 @@ from typing import Any
 
 import pytest
 import trio
+from rich.console import Console
 
 import aerofs
 from aerofs import cli, control, mountpoint
+from aerofs.cli import umount
 from aerofs.control import ControlServer, Handler
 from aerofs.errors import AerofsError
 from aerofs.mountpoint import Mounted
@@ -156,6 +159,9 @@ class Mount:
         self.left = [2, 1, 0]
         self.timeouts: list[float | None] = []
         self.unmounted = False
+        self.decided: list[int | None] = []
+        self.outcomes: list[dict[str, Any]] = []
+        self.bytes: dict[str, Any] = {}
 
     async def status(self, request: Mapping[str, Any]) -> Any:
         assert not request
@@ -173,8 +179,25 @@ class Mount:
     async def drain(self, request: Mapping[str, Any]) -> AsyncGenerator[Any, None]:
         self.timeouts.append(request["timeout"])
         for remaining in self.left:
-            yield {"remaining": remaining, "bytes": remaining * 1000}
-        yield {"remaining": self.left[-1], "saves": self.saves}
+            yield self._progress(remaining)
+        yield self._progress(self.left[-1]) | {"saves": self.saves}
+
+    def _progress(self, remaining: int) -> dict[str, Any]:
+        return {
+            "remaining": remaining,
+            "total": 2,
+            "bytes": remaining * 1000,
+            "total_bytes": 2000,
+            "reachable": True,
+        }
+
+    async def decide(self, request: Mapping[str, Any]) -> Any:
+        self.decided.append(request["save"])
+        return self.outcomes
+
+    async def content(self, request: Mapping[str, Any]) -> Any:
+        assert request["save"] == HELD["id"]
+        return HELD | self.bytes
 
     def unmount(self, place: Path) -> None:
         assert place == self.place
@@ -197,7 +220,13 @@ async def mount(
     table = [Mounted(mount.place, mountpoint.FSTYPE, "https://x.example", os.geteuid())]
     monkeypatch.setattr(mountpoint, "mounts", lambda: table)
     monkeypatch.setattr(mountpoint, "unmount", mount.unmount)
-    handlers: dict[str, Handler] = {"status": mount.status, "drain": mount.drain}
+    handlers: dict[str, Handler] = {
+        "status": mount.status,
+        "drain": mount.drain,
+        "retry": mount.decide,
+        "discard": mount.decide,
+        "content": mount.content,
+    }
     await nursery.start(ControlServer(control.socket_path(mount.place), handlers).serve)
     return mount
 
@@ -208,6 +237,7 @@ async def test_status_lists_every_mount_as_json(mount: Mount, capsys: pytest.Cap
         assert await run_beside(*arguments) == 0
         (shown,) = json.loads(capsys.readouterr().out)
         assert (shown["mountpoint"], shown["reachable"], shown["saves"]) == (str(mount.place), True, [HELD])
+        assert (shown["mounted"], shown["crashed"], shown["troubles"]) == (True, False, [])
 
 
 async def test_status_tells_a_person(mount: Mount, capsys: pytest.CaptureFixture[str]) -> None:
@@ -222,7 +252,7 @@ async def test_status_tells_a_person(mount: Mount, capsys: pytest.CaptureFixture
 
 def test_status_without_mounts_is_calm_and_of_none_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("status") == 0
-    assert "no aerofs mount is running" in capsys.readouterr().out
+    assert "no aerofs mount is running, and nothing waits" in capsys.readouterr().out
     assert run("status", "/nowhere") == 1
     assert capsys.readouterr().err == "aerofs: no aerofs is mounted at /nowhere\n"
 
@@ -240,10 +270,7 @@ def test_a_crashed_mount_is_shown(
     assert run("status") == 0
     assert "crashed" in capsys.readouterr().out
     assert run("status", str(tmp_path)) == 1
-    assert (
-        capsys.readouterr().err
-        == f"aerofs: the aerofs at {tmp_path} crashed; mounting there again recovers it\n"
-    )
+    assert "crashed; mounting there again recovers it" in capsys.readouterr().out
 
 
 async def test_umount_waits_for_the_saves_unmounts_and_waits_for_the_end(mount: Mount) -> None:
@@ -262,15 +289,49 @@ async def test_umount_says_what_is_left_and_leaves_the_mount(
     assert not mount.unmounted
     said = capsys.readouterr().err
     assert "[red]x.pdf" in said.replace("\n", "")
-    assert "aerofs: 1 save is not uploaded yet, and the mount stays" in said
+    assert "aerofs: 2 saves are not uploaded yet, and the mount stays" in said
     assert mount.timeouts[0] == pytest.approx(3, abs=2)
+
+
+async def test_umount_tells_how_far_it_is_in_few_lines_where_nobody_watches_a_bar(
+    mount: Mount, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(umount, "_FIRST_LINE", 0.0)
+    mount.left = [2, 2, 1, 0]
+    assert await run_beside("umount", str(mount.place)) == 0
+    assert capsys.readouterr().err == "uploading: 2 saves left, 0 B of 2.0 kB\n"
+
+
+async def test_umount_shows_a_bar_of_bytes_to_a_person(mount: Mount) -> None:
+    drawn = io.StringIO()
+    console = Console(file=drawn, force_terminal=True, width=90)
+    await trio.to_thread.run_sync(lambda: umount.unmount(mount.place, ends=None, console=console))
+    assert "of 2.0 kB" in drawn.getvalue()
+    assert "\N{BOX DRAWINGS HEAVY HORIZONTAL}" in drawn.getvalue()
+
+
+async def test_ctrl_c_while_umount_waits_leaves_the_mount_as_it_is(
+    mount: Mount, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*_: object, **__: object) -> Iterator[Any]:
+        yield mount._progress(2)
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(control, "stream", stopped)
+        patch.setattr(control, "call", lambda *_, **__: {"pid": mount.process.pid})
+        assert await run_beside("umount", str(mount.place)) == 130
+    assert not mount.unmounted
+    said = capsys.readouterr().err
+    assert said.startswith("2 saves are not uploaded yet; the mount stays as it is and goes on uploading\n")
 
 
 async def test_umount_goes_on_when_what_is_left_waits_for_the_user(
     mount: Mount, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mount.saves = [HELD]
-    assert await run_beside("umount", str(mount.place)) == 0
+    mount.left = [0]
+    assert await run_beside("umount", str(mount.place)) == 3
     assert mount.unmounted
     assert "these stay on this disk" in capsys.readouterr().err
 
@@ -312,3 +373,59 @@ def test_umount_frees_a_crashed_mount_point(
 def test_umount_of_what_is_not_ours_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("umount", "/proc") == 1
     assert capsys.readouterr().err == "aerofs: no aerofs is mounted at /proc\n"
+
+
+# --- decisions about the saves of a mount that runs -----------------------------------------------------------
+
+
+async def test_retry_says_what_became_of_each_and_fails_where_one_is_refused_again(
+    mount: Mount, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mount.saves = [HELD]
+    mount.outcomes = [HELD | {"state": "done"}]
+    assert await run_beside("saves", "retry", "4") == 0
+    assert capsys.readouterr().out == "4 a/b/c/[red]x.pdf: is on the platform\n"
+    mount.outcomes = [HELD, HELD | {"id": 5, "state": "uploading"}]
+    assert await run_beside("saves", "retry", "--all") == 1
+    said = capsys.readouterr()
+    assert said.out == ("4 a/b/c/[red]x.pdf: refused: denied\n5 a/b/c/[red]x.pdf: is being uploaded\n")
+    assert said.err == "aerofs: 1 save refused again\n"
+    assert mount.decided == [4, None]
+    for arguments in ([], ["4", "--all"]):
+        assert await run_beside("saves", "retry", *arguments) == 2
+
+
+async def test_discard_asks_where_somebody_can_answer_and_does_nothing_at_a_no(
+    mount: Mount, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mount.saves = mount.outcomes = [HELD]
+    assert await run_beside("saves", "discard", "4") == 2
+    monkeypatch.setattr("sys.stdin", Terminal("n\n"))
+    assert await run_beside("saves", "discard", "4") != 0
+    assert mount.decided == []
+    assert "Delete them?" in capsys.readouterr().err
+    monkeypatch.setattr("sys.stdin", Terminal("y\n"))
+    assert await run_beside("saves", "discard", "4") == 0
+    assert await run_beside("saves", "discard", "4", "--yes") == 0
+    assert mount.decided == [4, 4]
+    assert "4 a/b/c/[red]x.pdf: discarded\n" in capsys.readouterr().out
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+async def test_export_copies_what_the_mount_has_and_tells_where_it_has_just_gone(
+    mount: Mount, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mount.saves = [HELD]
+    file = tmp_path / "draft"
+    file.write_bytes(b"bytes")
+    mount.bytes = {"file": str(file), "sha256": None, "mtime_ns": 10**18}
+    assert await run_beside("saves", "export", "4", str(tmp_path)) == 0
+    assert (tmp_path / "[red]x.pdf").read_bytes() == b"bytes"
+    file.unlink()
+    assert await run_beside("saves", "export", "4", str(tmp_path / "y")) == 1
+    assert "it has just arrived on the platform" in capsys.readouterr().err
+    assert not (tmp_path / "y").exists()

@@ -1,0 +1,103 @@
+"""Copying the bytes of a save to where a person wants them: whole or not at all, and never over something else."""
+
+import errno
+import hashlib
+import os
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from aerofs.errors import AerofsError, ExistsError, NotFoundError
+
+_CHUNK = 1 << 20
+
+
+def export(file: Path, target: Path, *, name: str, mtime_ns: int, sha256: str | None, force: bool) -> Path:
+    """Copy `file` to `target`, or into it as `name`, if it is a directory. Returns where the copy is.
+
+    The copy appears under its name when it is complete and on the disk, with the time of the save.
+
+    Raises:
+        NotFoundError: The bytes are gone: the save has just arrived on the platform.
+        ExistsError: The target exists, and `force` was not given.
+        AerofsError: It cannot be written, or the bytes are not those that were saved.
+    """
+    target = target / name if target.is_dir() else target
+    if not force and os.path.lexists(target):
+        raise _exists(target)
+    part = target.with_name(f".aerofs-{secrets.token_hex(8)}.part")
+    try:
+        with _opened(file) as reader, part.open("xb") as writer:
+            _copy(reader, writer, sha256, name)
+            writer.flush()
+            os.utime(part, ns=(mtime_ns, mtime_ns))
+            os.fsync(writer.fileno())
+        _put(part, target, force=force)
+    except OSError as error:
+        raise AerofsError(f"cannot write {target}: {error.strerror}") from None
+    finally:
+        part.unlink(missing_ok=True)
+    return target
+
+
+def stream(file: Path, *, name: str, sha256: str | None) -> None:
+    """Copy `file` to the standard output.
+
+    Raises:
+        NotFoundError, AerofsError: As `export`.
+    """
+    try:
+        with _opened(file) as reader:
+            _copy(reader, sys.stdout.buffer, sha256, name)
+            sys.stdout.buffer.flush()
+    except OSError as error:
+        raise AerofsError(f"cannot write to the standard output: {error.strerror}") from None
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[BinaryIO]:
+    """An open file stays what it is, also if the save arrives meanwhile and its file goes."""
+    try:
+        reader = file.open("rb")
+    except FileNotFoundError:
+        raise NotFoundError("its bytes are not here any more: it has just arrived on the platform") from None
+    except OSError as error:
+        raise AerofsError(f"its bytes in {file} cannot be read: {error.strerror}") from None
+    with reader:
+        yield reader
+
+
+def _copy(reader: BinaryIO, writer: BinaryIO, sha256: str | None, name: str) -> None:
+    digest = hashlib.sha256()
+    while chunk := reader.read(_CHUNK):
+        digest.update(chunk)
+        writer.write(chunk)
+    if sha256 is not None and digest.hexdigest() != sha256:
+        raise AerofsError(
+            f"{name}: the bytes on this disk are not those that were saved; the disk is damaged"
+        )
+
+
+def _put(part: Path, target: Path, *, force: bool) -> None:
+    """Give the copy its name; without `force` only if nobody has it, which a link tells in the same step."""
+    if force:
+        part.replace(target)
+        return
+    try:
+        os.link(part, target)
+    except FileExistsError:
+        raise _exists(target) from None
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV):
+            raise
+        # A file system without hard links: two steps have to do.
+        if os.path.lexists(target):
+            raise _exists(target) from None
+        part.rename(target)
+
+
+def _exists(target: Path) -> ExistsError:
+    return ExistsError(f"{target} exists; --force overwrites it")

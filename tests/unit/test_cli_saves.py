@@ -1,0 +1,329 @@
+"""`aerofs saves` and `aerofs status` without a running mount: what was left is seen and decided about."""
+
+import json
+import os
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import pytest
+import trio
+
+from aerofs import cli, control
+from aerofs.cli import exporting
+from aerofs.content.conflicts import Conflict, Conflicts
+from aerofs.content.draft import digest
+from aerofs.content.operations import Operation, Secured, State
+from aerofs.content.store import Owner, StateDirectory
+from aerofs.errors import ExistsError
+from aerofs.model import Attachment, AttachmentId, DefinitionId, DocumentId, FieldRef, ValuePath
+
+FIELD = FieldRef(DefinitionId("d"), DocumentId("1"), ValuePath("scan"))
+NEW = Operation(place=FIELD, path="d/1/scan/a.txt", file_name="a.txt", title="a.txt", size=5, tries=2)
+OLD = Attachment(AttachmentId("x1"), "b.txt")
+
+
+class Left:
+    """State directories that no mount has open."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def add(self, name: str, *rows: Operation, data: bytes = b"bytes") -> list[Operation]:
+        owner = Owner("https://aero.example", "live", f"/mnt/{name}", "me")
+        recorded: list[Operation] = []
+        with StateDirectory(self.root / name, owner) as state:
+            for row in rows:
+                file = state.drafts / f"{len(recorded)}.draft"
+                file.write_bytes(data)
+                content = row.content or file.name
+                filled = row if row.copy_of else replace(row, content=content, sha256=digest(file))
+                recorded.append(trio.run(state.journal.record, filled))
+        return recorded
+
+    def rows(self, name: str) -> list[Operation]:
+        with StateDirectory(self.root / name) as state:
+            return state.journal.load()
+
+    def drafts(self, name: str) -> list[str]:
+        return sorted(path.name for path in (self.root / name / "drafts").iterdir())
+
+
+@pytest.fixture
+def left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Left:
+    for name in [name for name in os.environ if name.startswith("AEROFS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr(control, "running_mounts", list)
+    return Left(platformdirs.user_state_path("aerofs"))
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([str(each) for each in arguments])
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+HELD = replace(NEW, state=State.HELD, error="denied", errno=13, since=time.time() - 7300)
+
+
+def test_status_shows_what_was_left_with_age_tries_error_and_what_can_be_done(
+    left: Left, capsys: pytest.CaptureFixture[str]
+) -> None:
+    left.add("a", HELD)
+    assert run("status") == 0
+    said = capsys.readouterr().out
+    for word in ("/mnt/a", "https://aero.example", "not mounted; mounting there again recovers it", "held"):
+        assert word in said
+    for word in ("5 B", "2 h", "denied", "aerofs saves retry ID", "d/1/scan/a.txt"):
+        assert word in said
+    assert run("status", "--json", "/mnt/a") == 1  # named, and it does not run
+    (shown,) = json.loads(capsys.readouterr().out)
+    assert (shown["mountpoint"], shown["mounted"], shown["saves"][0]["tries"]) == ("/mnt/a", False, 2)
+
+
+def test_a_directory_in_which_nothing_waits_is_not_shown_and_one_elsewhere_is_if_it_is_named(
+    left: Left, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    left.add("empty")
+    Left(tmp_path / "elsewhere").add("b", HELD)
+    assert run("status") == 0
+    assert capsys.readouterr().out == "no aerofs mount is running, and nothing waits\n"
+    assert run("saves", "--json", "--state-dir", tmp_path / "elsewhere" / "b") == 0
+    (save,) = json.loads(capsys.readouterr().out)
+    assert (save["mountpoint"], save["state"]) == ("/mnt/b", "held")
+
+
+def test_a_damaged_journal_is_a_sentence_and_is_left_as_it_is(
+    left: Left, capsys: pytest.CaptureFixture[str]
+) -> None:
+    left.add("a", HELD)
+    journal = left.root / "a" / "journal.sqlite"
+    journal.write_bytes(b"no database" * 1000)
+    assert run("status") == 0
+    said = capsys.readouterr().out
+    assert "cannot be read" in said
+    assert "Traceback" not in said
+    assert journal.read_bytes() == b"no database" * 1000
+
+
+def test_conflicts_are_shown_with_both_names(left: Left, capsys: pytest.CaptureFixture[str]) -> None:
+    left.add("a", HELD)
+    conflicts = Conflicts(left.root / "a")
+    for number in range(7):
+        conflicts.note(Conflict(f"d/1/scan/{number}.odt", f"{number} (conflict me).odt", 1_763_900_000.0))
+    assert run("status") == 0
+    said = capsys.readouterr().out
+    assert "2 earlier conflicts" in said
+    assert (
+        "d/1/scan/6.odt is somebody else's newer version, ours stands beside it as 6 (conflict me).odt"
+        in said
+    )
+    assert "d/1/scan/1.odt" not in said
+    assert run("status", "--json") == 0
+    (shown,) = json.loads(capsys.readouterr().out)
+    assert len(shown["conflicts"]) == 7
+    assert shown["conflicts"][0]["theirs"] == "0.odt"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["saves"], ["saves", "list"], ["saves", "/mnt/a"], ["saves", "list", "/mnt/a"]]
+)
+def test_saves_lists_them(arguments: list[str], left: Left, capsys: pytest.CaptureFixture[str]) -> None:
+    left.add("a", HELD)
+    assert run(*arguments) == 0
+    said = capsys.readouterr().out
+    assert "/mnt/a  (not mounted)" in said
+    assert "denied" in said
+
+
+def test_without_any_that_is_said(left: Left, capsys: pytest.CaptureFixture[str]) -> None:
+    assert not left.root.exists()
+    assert run("saves") == 0
+    assert capsys.readouterr().out == "every save is on the platform\n"
+
+
+def test_retry_without_a_mount_lets_the_next_one_try(left: Left, capsys: pytest.CaptureFixture[str]) -> None:
+    (row,) = left.add("a", HELD)
+    assert run("saves", "retry", row.id) == 0
+    assert capsys.readouterr().out == f"{row.id} d/1/scan/a.txt: will be tried at the next mount\n"
+    (after,) = left.rows("a")
+    assert (after.state, after.error, after.content) == (State.QUEUED, "", row.content)
+    assert run("saves", "retry", "--all") == 0
+
+
+def test_what_never_leaves_this_machine_cannot_be_retried(
+    left: Left, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (row,) = left.add("a", replace(NEW, state=State.LOCAL))
+    assert run("saves", "retry", row.id) == 1
+    assert "there is nothing to try" in capsys.readouterr().err
+    assert run("saves", "retry", "--all") == 0
+    assert left.rows("a") == [row]
+
+
+def test_discard_without_a_mount_removes_the_row_and_its_bytes(
+    left: Left, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept, row = left.add("a", NEW, HELD)
+    assert run("saves", "discard", row.id) == 2
+    assert "give --yes" in capsys.readouterr().err
+    assert len(left.rows("a")) == 2
+    assert run("saves", "discard", row.id, "--yes") == 0
+    assert left.rows("a") == [kept]
+    assert left.drafts("a") == ["0.draft"]
+
+
+def test_what_may_have_arrived_is_taken_back_by_the_next_mount(
+    left: Left, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (row,) = left.add("a", NEW)  # queued: the end of its process may have cut its request off
+    assert run("saves", "discard", row.id, "--yes") == 0
+    assert "if it has reached the platform, it is taken back there" in capsys.readouterr().out
+    (after,) = left.rows("a")
+    assert (after.cancelled, after.maybe_sent, after.retire) == (True, True, ())
+
+
+def test_the_only_copy_of_another_file_is_not_discarded(
+    left: Left, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (row,) = left.add("a", replace(HELD, secured=Secured("0.secured", AttachmentId("x"), "old.txt")))
+    assert run("saves", "discard", row.id, "--yes") == 1
+    assert "keeps the only copy of old.txt" in capsys.readouterr().err
+    assert left.rows("a") == [row]
+
+
+def test_what_waits_for_one_another_is_one_decision_and_the_later_save_counts(
+    left: Left, capsys: pytest.CaptureFixture[str]
+) -> None:
+    move = replace(NEW, path="d/1/scan/b.txt", copy_of=(FIELD, OLD.id), after=1)
+    one, two = left.add("a", HELD, move)
+    left.add("b", HELD, replace(NEW, after=1))
+    assert run("saves", "discard", one.id, "--yes", "--mount", "/mnt/b") == 1
+    assert f"save {two.id} is a later one of the same file" in capsys.readouterr().err
+    assert run("saves", "discard", one.id, "--yes", "--mount", "/mnt/a") == 0
+    assert [row.cancelled for row in left.rows("a")] == [True]  # the copy may have been made
+    assert "1.draft" in left.drafts("b")
+
+
+def test_an_id_that_two_mounts_have_needs_the_mount(left: Left, capsys: pytest.CaptureFixture[str]) -> None:
+    (row,) = left.add("a", HELD)
+    left.add("b", HELD)
+    assert run("saves", "retry", row.id) == 1
+    said = capsys.readouterr().err
+    assert f"/mnt/a and /mnt/b each have a save {row.id}; say which is meant with --mount MOUNTPOINT" in said
+    assert run("saves", "retry", row.id, "--mount", "/mnt/b") == 0
+    assert [left.rows(name)[0].state for name in "ab"] == [State.HELD, State.QUEUED]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["retry", "77"], ["discard", "77", "--yes"], ["export", "77", "/nowhere"]]
+)
+def test_an_unknown_id_is_one_sentence(
+    arguments: list[str], left: Left, capsys: pytest.CaptureFixture[str]
+) -> None:
+    left.add("a", HELD)
+    assert run("saves", *arguments) == 1
+    assert capsys.readouterr().err == (
+        "aerofs: there is no save 77: it is on the platform by now, or never was\n"
+    )
+
+
+def test_a_directory_that_a_process_holds_is_not_changed_behind_its_back(
+    left: Left, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (row,) = left.add("a", HELD)
+    with StateDirectory(left.root / "a"):
+        assert run("saves", "discard", row.id, "--yes") == 1
+        assert f"process {os.getpid()} is at work on it" in capsys.readouterr().err
+        assert run("status") == 0
+        assert "is still at work" in capsys.readouterr().out
+    assert left.rows("a") == [row]
+
+
+# --- export -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def row(left: Left) -> Iterator[Operation]:
+    (row,) = left.add("a", replace(HELD, mtime_ns=1_700_000_000_123_456_789))
+    yield row
+    assert left.rows("a") == [row]  # nothing of it changes what waits
+
+
+def test_export_copies_the_bytes_with_their_time_to_a_file_or_into_a_directory(
+    row: Operation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "out"
+    place.mkdir()
+    assert run("saves", "export", row.id, place / "x") == 0
+    assert run("saves", "export", row.id, place) == 0
+    assert capsys.readouterr().out.endswith(f"copied to {place}/a.txt\n")
+    assert sorted(path.name for path in place.iterdir()) == ["a.txt", "x"]
+    for path in place.iterdir():
+        assert (path.read_bytes(), path.stat().st_mtime_ns) == (b"bytes", row.mtime_ns)
+        assert stat.S_IMODE(path.stat().st_mode) & 0o111 == 0
+
+
+def test_export_never_overwrites_unless_it_is_forced(
+    row: Operation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "x"
+    target.write_bytes(b"mine")
+    assert run("saves", "export", row.id, target) == 1
+    assert capsys.readouterr().err == f"aerofs: {target} exists; --force overwrites it\n"
+    assert target.read_bytes() == b"mine"
+    assert run("saves", "export", row.id, target, "--force") == 0
+    assert target.read_bytes() == b"bytes"
+
+
+def test_a_file_that_appears_while_it_is_exported_is_not_overwritten(tmp_path: Path) -> None:
+    part, target = tmp_path / "part", tmp_path / "x"
+    for path in (part, target):
+        path.write_bytes(path.name.encode())
+    with pytest.raises(ExistsError):
+        exporting._put(part, target, force=False)
+    assert target.read_bytes() == b"x"
+
+
+def test_export_to_the_standard_output_is_the_bytes_alone(
+    row: Operation, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    assert run("saves", "export", row.id, "-") == 0
+    assert capfdbinary.readouterr().out == b"bytes"
+
+
+def test_damaged_bytes_are_not_passed_off_as_the_save(
+    row: Operation, left: Left, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (left.root / "a" / "drafts" / str(row.content)).write_bytes(b"bytEs")
+    assert run("saves", "export", row.id, tmp_path / "x") == 1
+    assert "not those that were saved" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+    assert not list(tmp_path.glob(".aerofs-*"))
+
+
+def test_a_full_disk_and_a_missing_directory_are_one_sentence(
+    row: Operation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("saves", "export", row.id, tmp_path / "none" / "x") == 1
+    assert capsys.readouterr().err == f"aerofs: cannot write {tmp_path}/none/x: No such file or directory\n"
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(exporting, "_copy", full)
+    assert run("saves", "export", row.id, tmp_path / "x") == 1
+    assert capsys.readouterr().err == f"aerofs: cannot write {tmp_path}/x: No space left on device\n"
+    assert not list(tmp_path.glob(".aerofs-*"))
+
+
+def test_a_rename_has_no_bytes_to_export(left: Left, capsys: pytest.CaptureFixture[str]) -> None:
+    (row,) = left.add("a", replace(HELD, copy_of=(FIELD, OLD.id)))
+    assert run("saves", "export", row.id, "-") == 1
+    assert "it has no bytes here" in capsys.readouterr().err
