@@ -219,6 +219,11 @@ class Uploads:
             work.row = replace(work.row, state=State.QUEUED)
         work.wake.set()
 
+    async def reinstate(self, work: Work) -> None:
+        """Take back a `supersede`: the later operation came to nothing."""
+        work.row = replace(work.row, superseded=False)
+        await self._journal.step(work.row)
+
     async def drop(self, work: Work) -> None:
         """Forget an operation that rests, as if it had never been asked for; what it brought up stays.
 

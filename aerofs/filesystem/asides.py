@@ -64,6 +64,11 @@ class Asides:
         """A file of that name was renamed to a local one, and its copy still stands on the platform."""
         return (home.place, name) in self._aside
 
+    def pending(self, home: FieldNode, name: str) -> Work | None:
+        """The unsettled operation of the file that was put aside from that name."""
+        node = self._aside.get((home.place, name))
+        return None if node is None else node.pending
+
     async def claim(self, home: FieldNode, name: str) -> Claim:
         """A new file takes a name: what was put aside from it is what the new one replaces."""
         node = self._aside.get((home.place, name))

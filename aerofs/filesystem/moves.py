@@ -174,6 +174,8 @@ class Moves:
             chain = node.pending is None and node.follows is None
             retire, follows = await self._takeovers.take_over(home, name, target, chain=chain)
             node.follows = follows or node.follows
+            if target is not None:
+                target.handles += 1  # what it holds stays until we know that it is given up
             self._asides.forget(node)
             node.stands = node.stands or (node.place if node.attachment is not None else None)
             self._tree.place(node)
@@ -181,7 +183,7 @@ class Moves:
             node.title, node.life, node.exclusive = title, Life.REAL, False
             node.retire = (*node.retire, *retire)
             node.hidden = (*node.hidden, *(old.attachment for old in retire))
-            followed, work, failure = node.follows, None, None
+            work, failure = None, None
             try:
                 # Still locked: a close at this moment makes a save that comes after ours, or ours after it.
                 work = await self._begin(node, before)
@@ -196,18 +198,22 @@ class Moves:
             if error.temporary:
                 log.info("%s: renamed here, not yet on the platform: %s", node.path, error)
                 return
-            if followed is None and (work is None or not work.row.retired):
-                # (Else the target had an unsent save of its own, which is given up by now, or what was brought up
-                # is all that is left: ours stays, held.)
+            if work is None or not (work.row.retired or work.row.secured):
+                # (Else what was brought up, or waits here, is all that is left: ours stays, held.)
                 if work is not None and work.row.added is not None:
                     work.retract()  # it could not even be taken back: it is a file of its own now
-                await self._restore(node, before, target, work)
+                await self._restore(node, before, work, target)
                 if isinstance(error, NotFoundError):
                     self._tree.catalog.expire(before.home.place)  # somebody else took it away
                 self._kernel.forget_entry(old_parent, old_name)
             raise
         finally:
-            if target is not None and target.life is Life.UNLINKED and target.handles == 0:
+            self._let_go(target)
+
+    def _let_go(self, target: FileNode | None) -> None:
+        if target is not None:
+            target.handles -= 1
+            if target.life is Life.UNLINKED and target.handles == 0:
                 self._commits.outcomes.discard_draft(target)
 
     async def _begin(self, node: FileNode, before: _Before) -> Work | None:
@@ -301,17 +307,23 @@ class Moves:
                 await self._uploads.rested(node.pending)
 
     async def _restore(
-        self, node: FileNode, before: _Before, target: FileNode | None, work: Work | None
+        self,
+        node: FileNode,
+        before: _Before,
+        work: Work | None,
+        target: FileNode | None,
     ) -> None:
         """The platform refused: everything is as before."""
-        if work is not None:
-            await self._uploads.drop(work)
         for attachment in node.hidden:
             self._tree.overlay.unhide(attachment)
         parent, name = self._tree.number(node.home), node.name
         self._tree.move(node, before.home, before.name)
         node.title, node.life, node.retire, node.hidden = before.title, before.life, before.retire, ()
         node.stands, node.follows = before.stands, before.follows
+        if target is not None:
+            await self._give_back(target)  # before our row goes: until then it tells what there was
+        if work is not None:
+            await self._uploads.drop(work)
         if before.aside is not None:
             self._asides.put(node, *before.aside)
         if node.life is Life.LOCAL:
@@ -323,12 +335,29 @@ class Moves:
             await self._commits.released(node)
         elif work.row.content is not None:
             await self._save_anew(node)
-        if target is not None:
-            target.life = Life.REAL
-            if target.draft is not None:
-                self._tree.place(target)
-                await self._save_anew(target)
         self._kernel.forget_entry(parent, name)
+
+    async def _give_back(self, target: FileNode) -> None:
+        """A name that was taken over in vain: what had it has it again, with the operation that was on its way."""
+        target.life, given_up = Life.REAL, target.follows
+        if given_up is not None and not given_up.settled.is_set():
+            await self._uploads.reinstate(given_up)
+            target.follows = None if given_up is target.pending else given_up
+        elif given_up is not None and given_up.row.added is not None:
+            target.follows = None
+        stands = given_up is None or (given_up.settled.is_set() and given_up.row.added is not None)
+        if stands and target.draft is None:
+            return  # the catalog shows it
+        self._tree.place(target)
+        self._tree.move(target, target.home, target.name)
+        if target.pending is not None:
+            return
+        if target.draft is None:
+            await self._move(target, None)
+        elif stands and given_up is not None:
+            await self._commits.released(target)
+        else:
+            await self._save_anew(target)
 
     async def _save_anew(self, node: FileNode) -> None:
         """The save of what close() accepted was given up for the sake of a rename that came to nothing."""

@@ -1,17 +1,24 @@
 """Taking over a name that another file has: what that one is on the platform goes when the new one stands."""
 
-from aerofs.content.operations import Retire, Role
+import trio
+
+from aerofs.content.operations import Retire, Role, State
 from aerofs.content.uploads import Uploads, Work
+from aerofs.errors import DeadlineError, RefusedError
 from aerofs.filesystem.asides import Asides, Claim
 from aerofs.filesystem.commits import Commits
 from aerofs.filesystem.nodes import FieldNode, FileNode, Life
 from aerofs.filesystem.tree import Tree
-from aerofs.filesystem.unlinking import Unlinking
 from aerofs.filesystem.versions import Versions
+from aerofs.model import Attachment, FieldRef
 
 
 class Takeovers:
-    """Takes names over."""
+    """Takes names over.
+
+    Args:
+        wait: Seconds that a take-over waits for an operation that it cannot follow.
+    """
 
     def __init__(
         self,
@@ -20,52 +27,57 @@ class Takeovers:
         uploads: Uploads,
         versions: Versions,
         asides: Asides,
-        unlinking: Unlinking,
+        *,
+        wait: float,
     ) -> None:
         self._tree = tree
         self._commits = commits
         self._uploads = uploads
         self._versions = versions
         self._asides = asides
-        self._unlinking = unlinking
+        self._wait = wait
 
     async def take_over(self, home: FieldNode, name: str, target: FileNode | None, *, chain: bool) -> Claim:
         """The target has no name any more; what it is on the platform is retired by whoever takes its place.
+
+        Nothing of it is given up here: that is done when the new one stands.
 
         Args:
             home: Where the name is.
             name: The name.
             target: Who has it.
-            chain: An unsettled save of the target may be followed; else it is withdrawn.
+            chain: An unsettled operation of the target may be followed; else it has to be settled first.
+
+        Raises:
+            DeadlineError: It is not settled in time; nothing has happened.
+            RefusedError: It is held, and nobody knows what of it stands on the platform.
         """
         if target is None:
-            retire, work = await self._asides.claim(home, name)
-            return (retire, work) if work is None or chain else ((*retire, *await self._give_up(work)), None)
+            aside = self._asides.pending(home, name)
+            if aside is not None and not chain:
+                await self._settled(aside)
+            return await self._asides.claim(home, name)
         async with self._commits.lock(target):
             return await self._replace(target, chain=chain)
 
     async def _replace(self, target: FileNode, *, chain: bool) -> Claim:
         await self._versions.keep_for_readers(target)
-        retire: tuple[Retire, ...] = target.retire
-        work = target.pending or target.follows
-        if (
-            work is not None
-            and not chain
-            and work.previous is None
-            and not work.busy
-            and not work.row.maybe_sent
-            and not work.row.added
-        ):
-            # Nothing of it was ever sent: what it was to replace is ours to replace now.
-            retire = (*retire, *work.row.retire)
-            self._uploads.supersede(work)
+        work = target.follows = (
+            target.pending or target.follows
+        )  # to be gone on with, should all this be in vain
+        retire: tuple[Retire, ...] = ()
+        if work is not None and not chain:
+            if _is_unsent(work):
+                # Nothing of it was ever sent: what it was to replace is ours to replace now.
+                retire = work.row.retire
+                self._uploads.supersede(work)
+            else:
+                retire = await self._settled(work)
             work = None
-        elif work is not None and not chain:
-            retire, work = (*retire, *await self._give_up(work)), None
         elif work is None and target.attachment is not None:
-            place = target.stands or target.place
-            retire = (*retire, Retire(place, target.attachment.id, target.attachment.name, Role.OVER))
+            retire = (_over(target.stands or target.place, target.attachment),)
             self._tree.overlay.hide(target.attachment.id)
+        retire = (*target.retire, *retire)
         self._asides.forget(target)
         target.life = Life.UNLINKED
         if target.pending is None:
@@ -75,11 +87,23 @@ class Takeovers:
         await self._commits.outcomes.forget_row(target)
         return retire, work
 
-    async def _give_up(self, work: Work) -> tuple[Retire, ...]:
-        """Withdraw an operation; if it was through before it could be taken back, what it brought up is to go."""
-        await self._unlinking.withdraw(work)
-        if not work.settled.is_set() or work.row.added is None:
-            return ()
-        added = work.row.added
-        self._tree.overlay.hide(added.id)
-        return (Retire(work.row.place, added.id, added.name, Role.OVER),)
+    async def _settled(self, work: Work) -> tuple[Retire, ...]:
+        """Wait for an operation that a row which waits for another already cannot follow. Returns what it leaves."""
+        with trio.move_on_after(self._wait):
+            await self._uploads.resolved(work)
+        if work.row.state is State.HELD and not work.settled.is_set():
+            raise RefusedError(f"{work.row.path}: its save is held, and has to be decided about first")
+        if not work.settled.is_set():
+            raise DeadlineError(f"{work.row.path}: is still on its way, and its name cannot be taken before")
+        if work.row.added is None:
+            return work.row.retire
+        self._tree.overlay.hide(work.row.added.id)
+        return (_over(work.row.place, work.row.added),)
+
+
+def _is_unsent(work: Work) -> bool:
+    return work.previous is None and not (work.busy or work.row.maybe_sent or work.row.added)
+
+
+def _over(place: FieldRef, attachment: Attachment) -> Retire:
+    return Retire(place, attachment.id, attachment.name, Role.OVER)

@@ -102,7 +102,7 @@ def compose(
         read_only=settings.read_only,
         wait=wait,
     )
-    takeovers = Takeovers(tree, commits, uploads, versions, asides, unlinking)
+    takeovers = Takeovers(tree, commits, uploads, versions, asides, wait=wait)
     moves = Moves(
         tree,
         commits,

@@ -637,3 +637,127 @@ async def test_a_base_that_may_not_be_deleted_sends_the_new_version_back(office:
         await until(lambda: not drive.filesystem.saves())
         assert office.stored() == [("1/scan/a.txt", b"new")]
         drive.assert_nothing_left()
+
+
+# -- a name that is taken over is given up when the new one stands -----------------------------------------------------
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["queued", "under way"])
+async def test_a_refused_rename_over_a_save_on_its_way_gives_both_back(office: Office, *, busy: bool) -> None:
+    office.add(B, b"old b")
+    temporary = "invoice/1/scan/a.part"
+    async with office.mounted(close_wait=0, rename_wait=3.0) as drive:
+        await drive.write(temporary, b"a")
+        await drive.find(B)
+        if not busy:
+            drive.network.away = True
+            await drive.write(B, b"new b")
+            await until(lambda: drive.states()["b.txt"] == "queued")
+        with office.sandbox.hold("save") as hold:
+            if busy:
+                await drive.write(B, b"new b")
+                await hold.arrived()
+            office.sandbox.tokens[office.sandbox.token] = Access(read_only=True)
+            drive.network.away = False
+            await drive.platform.probe()
+            if busy:
+                office.sandbox.clear_faults()
+            async with trio.open_nursery() as nursery:
+
+                async def rename() -> None:
+                    with pytest.raises(errors.DeniedError):
+                        await drive.rename(temporary, B)
+
+                nursery.start_soon(rename)
+                await trio.sleep(0.1)
+                hold.release()
+        assert await drive.read(temporary) == b"a"
+        assert await drive.read(B) == b"new b"
+        assert await drive.names("invoice/1/scan") == ["a.part", "b.txt"]
+        office.sandbox.tokens[office.sandbox.token] = Access()
+        drive.filesystem._uploads.retry(held=True)
+        await until(lambda: office.stored() == [("1/scan/b.txt", b"new b")])
+        await drive.remove(temporary)
+        await drive.drained()
+        drive.assert_nothing_left()
+
+
+async def test_a_refused_rename_over_a_rename_on_its_way_gives_both_back(office: Office) -> None:
+    office.add(A, b"a")
+    office.add("invoice/1/scan/c.txt", b"c")
+    async with office.mounted(rename_wait=3.0) as drive:
+        for path in (A, "invoice/1/scan/c.txt"):
+            await drive.read(path)
+        drive.network.away = True
+        await drive.rename("invoice/1/scan/c.txt", B)
+        office.sandbox.tokens[office.sandbox.token] = Access(read_only=True)
+        drive.network.away = False
+        await drive.platform.probe()
+        with pytest.raises(errors.DeniedError):
+            await drive.rename(A, B)
+        assert await drive.read(A) == b"a"
+        assert await drive.read(B) == b"c"
+        assert office.stored() == [("1/scan/a.txt", b"a"), ("1/scan/c.txt", b"c")]
+        office.sandbox.tokens[office.sandbox.token] = Access()
+        drive.filesystem._uploads.retry(held=True)
+        await until(lambda: office.stored() == [("1/scan/a.txt", b"a"), ("1/scan/b.txt", b"c")])
+        await drive.drained()
+        assert await drive.names("invoice/1/scan") == ["a.txt", "b.txt"]
+        drive.assert_nothing_left()
+
+
+async def test_a_file_whose_own_rename_is_not_settled_is_whole_until_the_later_one_stands(
+    office: Office,
+) -> None:
+    office.add("invoice/1/scan/c.txt", b"c")
+    async with office.mounted(close_wait=0, rename_wait=0.5) as drive:
+        await drive.read("invoice/1/scan/c.txt")
+        with office.sandbox.hold("save") as hold:
+            await drive.rename("invoice/1/scan/c.txt", B)
+            await hold.arrived()
+            await drive.write(A, b"a")
+            # Both are on their way, and a row waits for one other only.
+            with pytest.raises(errors.DeadlineError):
+                await drive.rename(A, B)
+            assert await drive.names("invoice/1/scan") == ["a.txt", "b.txt"]
+            assert await drive.read(A) == b"a"
+            assert await drive.read(B) == b"c"
+            assert b"c" in [data for _, data in office.stored()]
+        await drive.drained()
+        assert office.stored() == [("1/scan/a.txt", b"a"), ("1/scan/b.txt", b"c")]
+        await drive.rename(A, B)
+        await drive.drained()
+        assert office.stored() == [("1/scan/b.txt", b"a")]
+        drive.assert_nothing_left()
+
+
+async def test_over_a_save_that_is_through_in_time_a_file_on_its_way_is_renamed(office: Office) -> None:
+    async with office.mounted(close_wait=0) as drive, trio.open_nursery() as nursery:
+        await drive.find("invoice/1/scan")
+        with office.sandbox.hold("save") as hold:
+            await drive.write(B, b"b")
+            await hold.arrived()
+            await drive.write(A, b"a")
+            nursery.start_soon(drive.rename, A, B)
+            await trio.sleep(0.2)
+        await until(lambda: office.stored() == [("1/scan/b.txt", b"a")])
+        await drive.drained()
+        assert await drive.names("invoice/1/scan") == ["b.txt"]
+        assert await drive.read(B) == b"a"
+        await until(lambda: not drive.filesystem.saves())
+        drive.assert_nothing_left()
+
+
+async def test_a_name_whose_save_is_held_in_doubt_is_not_taken_over_by_one_on_its_way(office: Office) -> None:
+    office.add(B, b"old")
+    async with office.mounted(close_wait=5) as drive:
+        await drive.find(B)
+        office.sandbox.tokens[office.sandbox.token] = Access(may_delete=False)
+        with pytest.raises(errors.DeniedError):
+            await drive.write(B, b"new")  # both stand: neither may go
+        office.sandbox.tokens[office.sandbox.token] = Access()
+        await queued(drive, A, b"a")
+        with pytest.raises(errors.RefusedError):
+            await drive.rename(A, B)
+        assert await drive.read(B) == b"new"
+        assert await drive.read(A) == b"a"
