@@ -130,7 +130,8 @@ class Actions:
             self._ledger.added(row.place, added, name=name)
         put.announce(added)
         if row.retire:
-            await self._journal.step(row)
+            # Bytes of a save tell it from others again, also after a loss of power. Those of a move go with its source.
+            await self._journal.step(row, durable=row.copy_of is not None)
 
     async def step(self, put: Put, **changes: Any) -> None:
         """Note how far the put has come."""

@@ -8,7 +8,8 @@ found out again from the platform.
 
 import itertools
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self, TypeVar
@@ -74,6 +75,7 @@ class Journal:
         self._facts: LRUCache[AttachmentId, Fact] = LRUCache(_FACTS_KEPT)
         self._changed_facts: set[AttachmentId] = set()
         self.syncs = 0
+        self._loose = False
         try:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:
@@ -172,17 +174,22 @@ class Journal:
 
         return await self._in_thread(work)
 
-    async def step(self, operation: Operation) -> None:
-        """Record how far an operation has come, without waiting for the disk. A row that is gone stays gone."""
+    async def step(self, operation: Operation, *, durable: bool = False) -> None:
+        """Record how far an operation has come. A row that is gone stays gone."""
 
         def work() -> None:
-            with self._transaction(durable=False):
+            with self._transaction(durable=durable):
                 self._db.execute(_UPDATE, (_body(operation), operation.id))
 
         await self._in_thread(work)
 
     async def remove(
-        self, row: int, *, successors: Iterable[Operation] = (), settled: Operation | None = None
+        self,
+        row: int,
+        *,
+        successors: Iterable[Operation] = (),
+        settled: Operation | None = None,
+        durable: bool = False,
     ) -> None:
         """A row goes; those that waited for it are rewritten in the same transaction.
 
@@ -190,11 +197,12 @@ class Journal:
             row: Its number.
             successors: Rows to be written as they are now.
             settled: The operation, at its end: every other row that waited for it inherits from it.
+            durable: It will not be back after a loss of power.
         """
         facts, later = self._take_changed_facts(), list(successors)
 
         def work() -> None:
-            with self._transaction(durable=False):
+            with self._transaction(durable=durable):
                 self._db.execute("DELETE FROM operations WHERE id=?", (row,))
                 for successor in later:
                     self._store(successor)
@@ -214,6 +222,17 @@ class Journal:
         ).fetchall()
         for row, body in rows:
             self._store(inherit(replace(OPERATION.validate_json(body), id=row), settled))
+
+    async def firm(self) -> None:
+        """See to it that everything written so far is proof against a loss of power; costs nothing where it is."""
+
+        def work() -> None:
+            if self._loose:
+                with self._transaction(durable=True):
+                    # The log is synced for a transaction that writes something.
+                    self._db.execute(f"PRAGMA user_version={schema.VERSION:d}")
+
+        await self._in_thread(work)
 
     def fact(self, attachment: AttachmentId) -> Fact | None:
         """What is remembered of an attachment."""
@@ -265,10 +284,14 @@ class Journal:
                     (attachment, fact.inode, fact.mtime_ns, fact.mode),
                 )
 
-    def _transaction(self, *, durable: bool) -> "_Transaction":
+    @contextmanager
+    def _transaction(self, *, durable: bool) -> Iterator[None]:
+        with _Transaction(self._db, durable=durable):
+            self._loose = True
+            yield
         if durable:
+            self._loose = False
             self.syncs += 1
-        return _Transaction(self._db, durable=durable)
 
 
 class _Transaction:

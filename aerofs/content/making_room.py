@@ -54,7 +54,7 @@ class MakingRoom:
         row, path = put.row, self._actions.file(secured.content)
         back = await self._find(row, secured) if secured.returning else None
         if back is None:
-            await self._actions.step(put, secured=replace(secured, returning=True))
+            await self._actions.settle_on(put, secured=replace(secured, returning=True))
             content = FileContent(path, path.stat().st_size)
             back = await self._actions.save(row.place, secured.title, content, known=row.bygone)
         back = back or await self._find(row, secured)

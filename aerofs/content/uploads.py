@@ -165,7 +165,7 @@ class Uploads:
         work.row = replace(work.row, cancelled=True, state=State.QUEUED)
         work.wake.set()
         # A step, not a record: the row of a work that is being settled right now must not rise again.
-        await self._journal.step(work.row)
+        await self._journal.step(work.row, durable=True)
 
     async def resolved(self, work: Work) -> None:
         """Wait until an operation is settled, or refused for good."""
@@ -207,7 +207,7 @@ class Uploads:
     async def restore(self, work: Work) -> None:
         """Take back a `cancel` that the platform refused: the operation is what it was."""
         work.row = replace(work.row, cancelled=False)
-        await self._journal.step(work.row)
+        await self._journal.step(work.row, durable=True)
 
     def supersede(self, work: Work) -> None:
         """A later operation of the same file is in the journal: this one brings nothing up any more.
@@ -284,7 +284,7 @@ class Uploads:
     async def _forget(self, work: Work) -> None:
         await self._leave(work)
         try:
-            await self._journal.remove(work.row.id, settled=work.row)
+            await self._journal.remove(work.row.id, settled=work.row, durable=True)
         except AerofsError as error:
             log.error("%s: could not be taken out of the journal: %s", work.row, error)
         self._dispose_content(work)
@@ -396,7 +396,8 @@ class Uploads:
             return
         path = self._drafts / row.content
         added = row.added
-        if added is not None and not row.resizes and added.size in (None, row.size):
+        whole = work.damage is None and not row.resizes
+        if added is not None and whole and added.size in (None, row.size):
             self._blobs.adopt(added.id, path, row.size)
         else:
             path.unlink(missing_ok=True)

@@ -182,11 +182,11 @@ class Outcomes:
         if node.attachment is not None:
             self._journal.remember(node.attachment.id, Fact(node.inode, node.mtime_ns, node.mode))
 
-    async def forget_row(self, node: FileNode) -> None:
+    async def forget_row(self, node: FileNode, *, durable: bool = False) -> None:
         """The draft's own row (not a submitted one) goes."""
         if node.journalled:
             row, node.journalled = node.journalled, 0
-            await self._journal.remove(row)
+            await self._journal.remove(row, durable=durable)
 
     async def _forget_row_alone(self, node: FileNode) -> None:
         try:

@@ -87,7 +87,7 @@ class Unlinking:
                 self._tree.plain(node)
             else:
                 self._tree.unname(node)
-            await self._commits.outcomes.forget_row(node)
+            await self._commits.outcomes.forget_row(node, durable=life is Life.REAL)
         if node.handles == 0:
             self._commits.outcomes.discard_draft(node)
 
@@ -103,6 +103,9 @@ class Unlinking:
         doomed = [(old.place, old.attachment) for old in retire]
         if node.attachment is not None and not withdrawn:
             doomed.append((node.stands or node.place, node.attachment.id))
+        if doomed:
+            # Else the row of its save might be back after a loss of power, and bring it up again.
+            await self._journal.firm()
         for place, attachment in doomed:
             await self._delete_one(place, attachment)
             self._tree.catalog.removed(place, attachment)

@@ -95,6 +95,25 @@ async def test_a_row_whose_bytes_are_gone_leaves_the_platforms_version_in_sight(
         assert office.stored() == [("1/scan/a.txt", b"old")]
 
 
+async def test_bytes_that_are_not_those_of_the_save_any_more_are_never_sent(office: Office) -> None:
+    office.add(A, b"old")
+    async with office.mounted() as drive:
+        await drive.find(A)
+        drive.network.away = True
+        with pytest.raises(errors.UnavailableError):
+            await drive.write(A, b"new")
+        (draft,) = drive.store.drafts.iterdir()
+        draft.write_bytes(b"n\0w")
+    async with office.mounted() as drive:
+        await drive.drained()
+        (held,) = drive.filesystem.saves()
+        assert held["state"] == "held"
+        assert "not those any more that were recorded" in str(held["error"])
+        assert await drive.read(A) == b"old"
+        assert office.stored() == [("1/scan/a.txt", b"old")]
+        assert draft.read_bytes() == b"n\0w"
+
+
 async def test_a_photo_that_was_never_sent_is_not_taken_for_a_colleagues_after_a_crash(
     office: Office,
 ) -> None:

@@ -1,0 +1,141 @@
+"""The power fails at every request of every operation, and when all is done: the right bytes, once, nothing to decide.
+
+The platform keeps what it got; the disk keeps what was synced. What stands in the end is what the operation means.
+"""
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+import trio
+
+from aerofs.errors import AerofsError
+from aerofs.sandbox import Variants
+from tests.contract.conftest import Drive, Office, until
+from tests.contract.power import KINDS, Power
+from tests.contract.test_filesystem_crashes import STORIES, A, B, Story, _plain
+
+Act = Callable[[Drive], Awaitable[object]]
+
+
+async def _unlinked_while_saved(drive: Drive) -> None:
+    """The removal comes while the save is under way; `rm` is through when it returns."""
+    await drive.find(A)
+    async with trio.open_nursery() as nursery:
+        with drive.office.sandbox.hold("save") as hold:
+            nursery.start_soon(drive.write, A, b"new")
+            await hold.arrived()
+            nursery.start_soon(drive.remove, A)
+            await until(lambda: any(work.row.cancelled for work in drive.filesystem._uploads))
+
+
+async def _saved_and_removed(drive: Drive) -> None:
+    await drive.write(A, b"new")
+    await drive.remove(A)
+
+
+async def _saved_and_renamed(drive: Drive) -> None:
+    await drive.write(A, b"new")
+    await drive.rename(A, B)
+
+
+async def _written_on(drive: Drive) -> None:
+    """A shell's `{ a; b; } > x`: one handle is saved, written again, and the second part never saved."""
+    handle = await drive.open(A, os.O_WRONLY | os.O_CREAT)
+    await drive.filesystem.write(handle, 0, b"one")
+    await drive.filesystem.flush(handle)
+    await drive.filesystem.write(handle, 0, b"tw")
+
+
+CASES = {
+    name: STORIES[name]
+    for name in (
+        "a new file",
+        "an overwritten file",
+        "two versions",
+        "the only file of a field for one",
+        "a file of a full field",
+        "silent saves",
+        "a rename in a field",
+        "a rename over a file",
+        "a move",
+        "a silent move",
+        "a move over a file",
+        "a move over a file of a full field",
+        "a temporary file renamed over the original",
+        "a move of a new version",
+        "a version that somebody else replaced",
+    )
+} | {
+    "a file unlinked while it is saved": Story(
+        [("1/scan/a.txt", b"old")], _unlinked_while_saved, [], between=[("1/scan/a.txt", b"new")]
+    ),
+    "a save and a removal": Story([], _saved_and_removed, [], between=[("1/scan/a.txt", b"new")]),
+    "a save and a rename": Story(
+        [], _saved_and_renamed, [("1/scan/b.txt", b"new")], between=[("1/scan/a.txt", b"new")]
+    ),
+    "a file that is written on": Story([], _written_on, [("1/scan/a.txt", b"one")]),
+}
+
+
+@asynccontextmanager
+async def _acted(office: Office, story: Story, power: Power, kind: str, after: int) -> AsyncIterator[bool]:
+    """Do it until that many requests were made; False where it needs fewer, and the power fails at the end."""
+    async with office.mounted("alive") as drive, trio.open_nursery() as nursery:
+        for document in office.documents:
+            for path in {name.rpartition("/")[0] for name, _ in (*story.before, *story.after)}:
+                if path.startswith(document):
+                    await drive.names(f"invoice/{path}")
+        done = trio.Event()
+
+        async def act() -> None:
+            with suppress(AerofsError):
+                await story.act(drive)
+                await drive.drained()
+            done.set()
+
+        def lose() -> None:
+            power.lose(office.disk / "dead", kind)
+
+        drive.network.cut(after, answered=True, crashed=lose)
+        nursery.start_soon(act)
+        await until(lambda: done.is_set() or drive.network.reached.is_set())
+        nursery.cancel_scope.cancel()
+        if done.is_set():
+            lose()
+        yield not done.is_set()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", CASES)
+async def test_a_loss_of_power_at_any_request_leaves_the_work_done_once(
+    office: Office, monkeypatch: pytest.MonkeyPatch, name: str, kind: str
+) -> None:
+    story = CASES[name]
+    if story.variants:
+        office.sandbox.variants = Variants.named(*story.variants)
+    for after in range(20):
+        for state in ("alive", "dead"):
+            shutil.rmtree(office.disk / state, ignore_errors=True)
+        office.clear()
+        for path, data in story.before:
+            office.add(f"invoice/{path}", data)
+        with monkeypatch.context() as patched:
+            power = Power(office.disk / "alive", patched)
+            async with _acted(office, story, power, kind, after) as struck:
+                pass
+        when = f"power lost at request {after + 1}" if struck else "power lost at the end"
+        async with office.mounted("dead") as drive:
+            await drive.drained()
+            found = office.stored()
+            assert _plain(found) in (story.after, story.between if struck else story.after), when
+            for path, data in found:
+                if sum(other == path for other, _ in found) == 1:
+                    assert await drive.read(f"invoice/{path}") == data, when
+            assert drive.filesystem.saves() == [], when
+            drive.assert_nothing_left()
+        if not struck:
+            return
+    pytest.fail("it never came to an end")
