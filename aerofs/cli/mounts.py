@@ -58,7 +58,7 @@ def find(place: Path | None = None, *, state_dir: Path | None = None) -> list[Fo
         NotFoundError: There is none at `place`.
     """
     if place is None:
-        running = [asked(path) for path in control.running_mounts()]
+        running = list(_running())
         return [*running, *_not_running(running, state_dir)]
     try:
         return [_running_at(place)]
@@ -68,6 +68,19 @@ def find(place: Path | None = None, *, state_dir: Path | None = None) -> list[Fo
         if not left:
             raise error from None
         return left
+
+
+def _running() -> Iterator[Found]:
+    """Every mount that runs. One that ends at this moment, or is stuck, hides no other."""
+    for path in control.running_mounts():
+        try:
+            yield asked(path)
+        except NotFoundError:
+            continue
+        except AerofsError as error:
+            yield Found(
+                _bare(None, None) | {"mounted": True, "state_dir": str(path), "troubles": [str(error)]}
+            )
 
 
 def asked(path: Path) -> Found:
@@ -130,7 +143,6 @@ def _status_of(left: Inspection, *, crashed: bool) -> dict[str, Any]:
         "pid": left.pid,
         "mounted": crashed,
         "crashed": crashed,
-        "ending": left.held,
         "state_dir": str(left.directory),
         "saves": [shown(row) for row in left.rows],
         "conflicts": [each.to_json() for each in conflicts.recorded(left.directory)],
@@ -146,7 +158,6 @@ def _bare(place: str | None, url: str | None) -> dict[str, Any]:
         "pid": None,
         "mounted": False,
         "crashed": False,
-        "ending": False,
         "state_dir": None,
         "reachable": False,
         "requests": {},

@@ -60,14 +60,16 @@ def _show(found: mounts.Found, console: Console) -> None:
 
 def _state(found: mounts.Found) -> Text:
     mount = found.status
+    if not mount.get("mounted") and mount.get("pid"):
+        return Text(f"unmounted; process {mount.get('pid')} is still at work", style="yellow")
     if found.socket is not None:
         if mount.get("reachable"):
             return Text("reachable", style="green")
         return Text("the platform cannot be reached", style="red")
-    if mount.get("ending"):
-        return Text(f"unmounted; process {mount.get('pid')} is still at work", style="yellow")
     if mount.get("crashed"):
         return Text("crashed; mounting there again recovers it", style="red")
+    if mount.get("mounted"):
+        return Text("does not answer", style="red")
     return Text("not mounted; mounting there again recovers it", style="yellow")
 
 

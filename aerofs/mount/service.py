@@ -156,6 +156,7 @@ class Service:
             "url": self._settings.url,
             "environment": self._settings.environment,
             "pid": os.getpid(),
+            "mounted": self._in_session,
             "reachable": self._platform.reachable,
             "requests": dict(self._platform.requests),
             "saves": self._filesystem.saves(),

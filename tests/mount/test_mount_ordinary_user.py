@@ -125,6 +125,25 @@ def test_the_user_sees_the_status_and_unmounts(drive: Drive, paper: Paper) -> No
     assert drive.shell('cat "$1/new"', paper.scan, cwd=Path("/")) == "new"
 
 
+def test_the_user_decides_about_saves_with_and_without_a_mount(drive: Drive, paper: Paper) -> None:
+    drive.platform.fault("save", "status", status=403, count=None)
+    for name in ("one", "two"):
+        drive.shell('printf "$2" > "$1/$2"', paper.scan, name, cwd=Path("/"))
+    eventually(lambda: len(drive.saves("held")) == 2)
+    drive.platform.behave()
+    numbers = {Path(save["path"]).name: str(save["id"]) for save in drive.saves()}
+    where = ("--mount", str(drive.path))
+    assert drive.command("saves", "export", numbers["one"], "-", *where).stdout == "one"
+    assert drive.command("saves", "retry", numbers["one"], *where).returncode == 0
+    assert drive.command("umount", str(drive.path)).returncode == 3
+    assert drive.wait() == 0
+    assert "not mounted" in drive.command("status", str(drive.path)).stdout
+    assert drive.command("saves", "discard", numbers["two"], "--yes", *where).returncode == 0
+    drive.mount()
+    assert drive.saves() == []
+    assert paper.held() == [("one", b"one")]
+
+
 def test_a_crashed_mount_is_recovered_by_its_user(drive: Drive, paper: Paper) -> None:
     drive.kill()
     drive.shell('ls "$1"', drive.path, cwd=Path("/"), fails=True)

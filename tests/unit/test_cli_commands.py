@@ -240,6 +240,21 @@ async def test_status_lists_every_mount_as_json(mount: Mount, capsys: pytest.Cap
         assert (shown["mounted"], shown["crashed"], shown["troubles"]) == (True, False, [])
 
 
+async def test_a_mount_that_ends_or_is_stuck_hides_no_other(
+    mount: Mount, nursery: trio.Nursery, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def stuck(_: Mapping[str, Any]) -> Any:
+        raise AerofsError("it is stuck")
+
+    await nursery.start(ControlServer(control.socket_path(tmp_path / "other"), {"status": stuck}).serve)
+    assert await run_beside("status", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {str(mount.place), None} == {each["mountpoint"] for each in found}
+    assert ["it is stuck"] in [each["troubles"] for each in found]
+    assert await run_beside("status") == 0
+    assert "does not answer" in capsys.readouterr().out
+
+
 async def test_status_tells_a_person(mount: Mount, capsys: pytest.CaptureFixture[str]) -> None:
     assert await run_beside("status") == 0
     assert "every save is on the platform" in capsys.readouterr().out
