@@ -22,14 +22,10 @@ from aerofs.errors import AerofsError, UnavailableError
 from aerofs.filesystem.kernel import Kernel
 from aerofs.filesystem.nodes import FileNode, Life
 from aerofs.filesystem.outcomes import Outcomes
+from aerofs.filesystem.quiet import Quiet
 from aerofs.filesystem.tree import Tree
 
 log = logging.getLogger(__name__)
-
-EMPTY_QUIET = 2.0
-"""Seconds of quiet after which an empty file is uploaded though it is still open."""
-REWRITTEN_QUIET = 5.0
-"""The same for a handle that was written again after its first commit."""
 
 _LARGE = 4 << 20
 """Bytes from which a draft is synced and digested in a thread of its own: the journal's writer serves everybody."""
@@ -40,6 +36,7 @@ class Commits:
 
     Attributes:
         outcomes: Lets files learn how these go.
+        quiet: Those that wait because their file is still open.
     """
 
     def __init__(
@@ -67,7 +64,7 @@ class Commits:
             journal_anew=lambda node: nursery.start_soon(self._journal_anew, node),
         )
         self._locks: WeakKeyDictionary[FileNode, trio.Lock] = WeakKeyDictionary()
-        self._deferred: set[FileNode] = set()
+        self.quiet = Quiet(nursery, self._commit_deferred)
 
     async def close(self, node: FileNode, *, written_again: bool) -> bool:
         """A descriptor of a written file is closed (flush). Returns whether a commit was made.
@@ -85,11 +82,11 @@ class Commits:
             await self.journal(node, durable=False)
             return False
         if node.draft.size == 0:
-            self.defer(node, EMPTY_QUIET)
+            self.quiet.empty(node)
             return False
         if written_again:
             await self.journal(node)
-            self.defer(node, REWRITTEN_QUIET)
+            self.quiet.rewritten(node)
             return False
         await self.commit(node, wait=self._close_wait)
         return True
@@ -98,6 +95,7 @@ class Commits:
         """A handle is gone. After the last writer: commit what no flush did, let go of a draft that is up."""
         if node.writers or node.draft is None:
             return
+        self.quiet.closed(node)
         if node.life is Life.UNLINKED:
             if node.handles == 0:
                 self.outcomes.discard_draft(node)
@@ -111,23 +109,7 @@ class Commits:
         else:
             self.outcomes.let_go(node)
 
-    def defer(self, node: FileNode, seconds: float) -> None:
-        """Commit after that much quiet, unless a release comes first."""
-        node.quiet_at = trio.current_time() + seconds
-        if node not in self._deferred:
-            self._deferred.add(node)
-            self._nursery.start_soon(self._commit_when_quiet, node)
-
-    def touched(self, node: FileNode) -> None:
-        """A write: the quiet that a deferred commit waits for begins anew."""
-        if node in self._deferred:
-            pause = EMPTY_QUIET if node.size == 0 else REWRITTEN_QUIET
-            node.quiet_at = trio.current_time() + pause
-
-    async def _commit_when_quiet(self, node: FileNode) -> None:
-        while trio.current_time() < node.quiet_at:  # noqa: ASYNC110  the time moves on with every write
-            await trio.sleep_until(node.quiet_at)
-        self._deferred.discard(node)
+    async def _commit_deferred(self, node: FileNode) -> None:
         if node.changed and node.life is Life.REAL and node.draft is not None and node.draft.refusal is None:
             await self._commit_alone(node)
 
@@ -137,7 +119,7 @@ class Commits:
             await self.commit(node, wait=None)
         except AerofsError as error:
             log.error("%s: could not be recorded, will be tried again: %s", node.path, error)
-            self.defer(node, REWRITTEN_QUIET)
+            self.quiet.again(node)
 
     def lock(self, node: FileNode) -> trio.Lock:
         """Whoever holds it sees no save of this file being recorded: its name and its life may change."""
@@ -272,10 +254,8 @@ class Commits:
 
     async def settle_all(self) -> None:
         """Commit at once what waits for quiet (before an unmount). One that cannot be recorded stops no other."""
-        for node in list(self._deferred):
-            draft = node.draft
-            if node.changed and node.life is Life.REAL and draft is not None and draft.refusal is None:
-                await self._commit_alone(node)
+        for node in self.quiet:
+            await self._commit_deferred(node)
 
 
 def _synced(row: Operation, draft: Draft, path: Path) -> Operation:

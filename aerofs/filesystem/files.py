@@ -26,7 +26,7 @@ from aerofs.errors import (
     StaleError,
 )
 from aerofs.filesystem.asides import Asides
-from aerofs.filesystem.commits import EMPTY_QUIET, Commits
+from aerofs.filesystem.commits import Commits
 from aerofs.filesystem.nodes import Directory, Entry, FieldNode, FileNode, Life, Node
 from aerofs.filesystem.tree import Tree
 from aerofs.filesystem.versions import Versions
@@ -256,7 +256,7 @@ class Files:
             if node.life is not Life.REAL:
                 await self._commits.released(node)
             elif size == 0:
-                self._commits.defer(node, EMPTY_QUIET)
+                self._commits.quiet.empty(node)
             else:
                 await self._commits.commit(node, wait=self._close_wait)
 
@@ -296,7 +296,7 @@ class Files:
 
     def _modified(self, node: FileNode) -> None:
         node.mtime_ns = node.ctime_ns = time.time_ns()
-        self._commits.touched(node)
+        self._commits.quiet.touched(node)
 
     # -- closing -------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ Nodes hold state, not behaviour. A directory node is an address; a file node is 
 become one, and keeps its inode number through our own saves and renames.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, auto
 
 from aerofs.content.draft import Draft
@@ -77,7 +77,6 @@ class FileNode:
         journalled: The journal row of a draft that is not committed (fsync, a local name); 0: none.
         writers, handles: Open handles.
         exclusive: Made under a name that looks temporary, with O_EXCL where that matters.
-        quiet_at: trio time at which a deferred commit falls due.
     """
 
     inode: int
@@ -101,7 +100,6 @@ class FileNode:
     writers: int = 0
     handles: int = 0
     exclusive: bool = False
-    quiet_at: float = field(default=float("inf"))
 
     @property
     def place(self) -> FieldRef:

@@ -17,7 +17,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from aerofs import errors
 from aerofs.filesystem.attributes import Attributes
 from aerofs.mount.service import PROBE_PAUSE, watch_reachability
-from tests.contract.conftest import WRITE_NEW, Drive, Office
+from aerofs.sandbox import Access
+from tests.contract.conftest import WRITE_NEW, Drive, Office, until
 
 A = "invoice/1/scan/a.txt"
 OUTAGE = 600.0
@@ -200,4 +201,124 @@ async def test_an_editor_that_puts_its_backup_back_when_the_close_fails_finds_th
         assert office.stored() == [("1/scan/a.txt", b"at last")]
         assert office.requests.get("save", 0) <= 2  # the original once more, at most
         await shown(drive, b"at last")
+        drive.assert_nothing_left()
+
+
+# -- saves that overtake each other ----------------------------------------------------------------------------------
+
+
+async def test_saves_during_one_slow_upload_are_one_more(office: Office) -> None:
+    office.add(A, b"old")
+    async with office.mounted(close_wait=0) as drive:
+        await drive.find(A)
+        _ = office.requests
+        with office.sandbox.hold("save") as hold:
+            for number in range(6):
+                await drive.write(A, b"version %d" % number)
+                if not number:
+                    await hold.arrived()
+                assert await drive.read(A) == b"version %d" % number
+        await drive.drained()
+        assert office.requests == {"save": 2, "delete": 2}
+        assert office.stored() == [("1/scan/a.txt", b"version 5")]
+        drive.assert_nothing_left()
+
+
+async def test_saves_by_rename_during_one_slow_upload_are_one_more(office: Office) -> None:
+    office.add(A, b"old")
+    async with office.mounted(close_wait=0, rename_wait=0.1) as drive:
+        await drive.find(A)
+        _ = office.requests
+        with office.sandbox.hold("save") as hold:
+            for number in range(6):
+                await drive.write(f"{A}~", b"version %d" % number)
+                await drive.rename(f"{A}~", A)
+                if not number:
+                    await hold.arrived()
+                assert await drive.read(A) == b"version %d" % number
+                assert await drive.names("invoice/1/scan") == ["a.txt"]
+        await drive.drained()
+        assert office.requests == {"save": 2, "delete": 2}
+        assert office.stored() == [("1/scan/a.txt", b"version 5")]
+        drive.assert_nothing_left()
+
+
+async def test_saves_after_one_that_was_refused_are_one(office: Office) -> None:
+    office.add(A, b"old")
+    async with office.mounted(close_wait=5) as drive:
+        await drive.find(A)
+        office.sandbox.tokens[office.sandbox.token] = Access(read_only=True)
+        for number in range(4):
+            with pytest.raises(errors.DeniedError):
+                await drive.write(A, b"version %d" % number)
+            assert drive.states() == {"a.txt": "held"}
+        office.sandbox.tokens[office.sandbox.token] = Access()
+        _ = office.requests
+        await drive.write(A, b"version 4")
+        await drive.drained()
+        assert office.requests == {"save": 1, "delete": 1}
+        assert office.stored() == [("1/scan/a.txt", b"version 4")]
+        drive.assert_nothing_left()
+
+
+async def test_a_file_that_is_flushed_now_and_then_for_hours_costs_a_save_in_five_minutes(
+    office: Office, clock: MockClock
+) -> None:
+    """A shell with `exec 3>>log`, and a line now and then: every one is flushed, and none waits for long."""
+    async with office.mounted() as drive:
+        handle = await drive.open(A, WRITE_NEW)
+        _ = office.requests
+        waited, longest = 0.0, 0.0
+        for written in range(1, 61):
+            await drive.filesystem.write(handle, written - 1, b"x")
+            await drive.filesystem.flush(handle)
+            for _ in range(6):
+                await passes(drive, clock, 10.0)
+                await until(lambda: "uploading" not in drive.states().values())
+                up = sum(len(data) for _, data in office.stored())
+                waited = 0.0 if up == written else waited + 10.0
+                longest = max(longest, waited)
+        assert longest <= 300 + 20
+        # An hour is twelve times five minutes; the first quiets are shorter.
+        assert office.requests["save"] <= 12 + 8
+        await drive.close(handle)
+        await drive.drained()
+        assert office.stored() == [("1/scan/a.txt", b"x" * 60)]
+        drive.assert_nothing_left()
+
+
+async def test_a_file_that_is_never_quiet_is_saved_every_five_minutes_all_the_same(
+    office: Office, clock: MockClock
+) -> None:
+    async with office.mounted() as drive:
+        handle = await drive.open(A, WRITE_NEW)
+        await drive.filesystem.write(handle, 0, b"x")
+        await drive.filesystem.flush(handle)
+        _ = office.requests
+        for line in range(1, 3 * 60):
+            await drive.filesystem.write(handle, line, b"x")
+            await drive.filesystem.flush(handle)
+            await passes(drive, clock, 4.0)
+        await until(lambda: "uploading" not in drive.states().values())
+        assert office.requests["save"] == 2  # twelve minutes
+        await drive.close(handle)
+        await drive.drained()
+        drive.assert_nothing_left()
+
+
+async def test_the_quiet_of_a_file_that_was_closed_is_short_again(office: Office, clock: MockClock) -> None:
+    async with office.mounted() as drive:
+        for _ in range(3):
+            handle = await drive.open(A, WRITE_NEW)
+            await drive.filesystem.write(handle, 0, b"one")
+            await drive.filesystem.flush(handle)
+            await drive.filesystem.write(handle, 0, b"two")
+            await drive.filesystem.flush(handle)
+            _ = office.requests
+            await passes(drive, clock, 6.0)
+            await until(lambda: office.stored() == [("1/scan/a.txt", b"two")])
+            await until(lambda: not drive.filesystem.saves())
+            assert office.requests["save"] == 1
+            await drive.close(handle)
+        await drive.drained()
         drive.assert_nothing_left()
