@@ -220,3 +220,39 @@ def test_an_open_handle_survives_a_time_of_trouble(paper: Paper) -> None:
         paper.drive.platform.behave()
         eventually(lambda: paper.drive.status()["reachable"], seconds=15)
         assert os.pread(reading, 100, 1_500_000) == megabytes(2)[1_500_000:1_500_100]
+
+
+def test_a_page_in_the_place_of_a_file_is_an_error_and_no_rename_brings_it_up(paper: Paper) -> None:
+    content = b"content" * 100
+    paper.put("file", content)
+    paper.warm()
+    paper.drive.platform.fault("download", "html", count=None)
+    with fails_with(*TEMPORARY):
+        (paper.scan / "file").read_bytes()
+    (paper.scan / "file").rename(paper.scan / "renamed")
+    assert paper.held() == [("file", content)]
+    paper.drive.platform.behave()
+    paper.drive.settled()
+    assert paper.held() == [("renamed", content)]
+    assert (paper.scan / "renamed").read_bytes() == content
+
+
+def test_half_a_file_as_the_whole_spoils_no_edit_in_place(paper: Paper) -> None:
+    content = b"content" * 1000
+    paper.put("file", content)
+    paper.warm()
+    paper.drive.platform.fault("download", "shorten")
+    with opened(paper.scan / "file", os.O_RDWR) as editing:
+        os.pwrite(editing, b"C", 0)
+    paper.drive.settled()
+    assert paper.held() == [("file", b"C" + content[1:])]
+
+
+def test_a_file_that_is_not_found_and_still_listed_is_not_said_to_be_removed(paper: Paper) -> None:
+    paper.put("file", b"content")
+    paper.warm()
+    paper.drive.platform.fault("delete", "status", status=404)
+    ends_in_time((paper.scan / "file").unlink)
+    assert names(paper.scan) == ["file"]
+    (paper.scan / "file").unlink()
+    assert paper.held() == []
