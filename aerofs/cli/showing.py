@@ -64,9 +64,16 @@ def table_of(listed: Iterable[Mapping[str, Any]]) -> Table:
             str(save.get("tries") or 0),
             f"in {span(float(next_try) - now)}" if next_try else "-",
             Text(str(save.get("path"))),
-            Text(str(save.get("error") or "")),
+            Text(_error(save)),
         )
     return table
+
+
+def _error(save: Mapping[str, Any]) -> str:
+    """What went wrong, without the file's name once more."""
+    error = str(save.get("error") or "")
+    name = str(save.get("path")).rpartition("/")[2]
+    return error.partition(f"{name}: ")[2] or error
 
 
 def _state(save: Mapping[str, Any]) -> Text:

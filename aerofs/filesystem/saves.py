@@ -69,7 +69,7 @@ class Saves:
         return told | {"goes_on": work.goes_on}
 
     def _local(self) -> Iterator[dict[str, Any]]:
-        for node in self._tree.placed():
+        for node in sorted(self._tree.placed(), key=lambda node: node.journalled):
             if node.draft is not None and (node.life is Life.LOCAL or node.changed):
                 row = self._commits.row(node, node.draft)
                 changes = {"id": node.journalled, "state": "local", "since": node.ctime_ns / 1e9 or row.since}
