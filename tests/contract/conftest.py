@@ -31,6 +31,7 @@ FIELDS = (
     FieldSpec("single", maximum_attachments=1),
     FieldSpec("few", maximum_attachments=2),
     FieldSpec("contract", required=True),
+    FieldSpec("passport", required=True, maximum_attachments=1),
     FieldSpec("small", maximum_megabytes=0.01),
     FieldSpec("picture", maximum_image_width=20),
 )
