@@ -8,7 +8,7 @@ found out again from the platform.
 
 import itertools
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -143,13 +143,40 @@ class Journal:
         Raises:
             AerofsError: The disk is full, or fails.
         """
+        with self._at_start(), self._transaction(durable=True):
+            for row in rows:
+                self._store(row)
+        self._numbers = itertools.count(max([next(self._numbers), *(row.id + 1 for row in rows)]))
+
+    # Rows on their way between two journals (`siblings.py`); all of these block, and are meant for the start.
+
+    def origins(self) -> dict[int, str]:
+        """Where rows come from that were brought here and may still stand there, too."""
+        found = self._db.execute("SELECT id, origin FROM operations WHERE origin IS NOT NULL").fetchall()
+        return {int(number): str(origin) for number, origin in found}
+
+    def bring(self, rows: Mapping[str, Operation]) -> None:
+        """Write numbered rows by their origins, all or none, proof against a loss of power."""
+        with self._at_start(), self._transaction(durable=True):
+            for origin, row in rows.items():
+                self._store(row, origin)
+
+    def arrived(self) -> None:
+        """Every row that was brought here stands here alone."""
+        with self._at_start(), self._transaction(durable=False):
+            self._db.execute("UPDATE operations SET origin=NULL")
+
+    def give_away(self, rows: Iterable[int]) -> None:
+        """Rows that stand elsewhere now go from here, all or none, proof against a loss of power."""
+        with self._at_start(), self._transaction(durable=True):
+            self._db.executemany("DELETE FROM operations WHERE id=?", [(row,) for row in rows])
+
+    @contextmanager
+    def _at_start(self) -> Iterator[None]:
         try:
-            with self._transaction(durable=True):
-                for row in rows:
-                    self._store(row)
+            yield
         except sqlite3.Error as error:
             raise _journal_error(error) from error
-        self._numbers = itertools.count(max([next(self._numbers), *(row.id + 1 for row in rows)]))
 
     def numbered(self, operation: Operation) -> Operation:
         """The row with the number under which it will be recorded."""

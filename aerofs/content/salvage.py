@@ -65,10 +65,10 @@ def _headless(path: Path, drafts: Path) -> bool:
 def _take_back_the_tail(journal: Journal, rows: Sequence[Operation], drafts: Path) -> None:
     """A database that lost its last commits looks whole; drafts with numbers that it never saw tell of them."""
     named = {name for row in rows for name in row.files}
-    told = (labels.read(path) for path in drafts.iterdir() if path.name not in named)
-    lost = [row for row in told if row is not None and row.id > journal.last]
+    told = _told((path for path in drafts.iterdir() if path.name not in named), range(1, journal.last + 1))
+    lost = _in_chains(rows, told)
     if lost:
-        journal.put(_in_chains(rows, [_as_lost(row) for row in lost]))
+        journal.put(lost)
         log.warning("the journal had lost its last rows; %d saves are back from their drafts", len(lost))
 
 

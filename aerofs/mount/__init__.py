@@ -13,6 +13,8 @@ from pathlib import Path
 
 import trio
 
+from aerofs.content.operations import Operation, State
+from aerofs.content.siblings import adopt
 from aerofs.content.store import Owner, Store
 from aerofs.errors import (
     AerofsError,
@@ -26,6 +28,7 @@ from aerofs.fuse import KernelCaches
 from aerofs.mount.composition import compose
 from aerofs.mount.service import Service
 from aerofs.namespace.catalog import Catalog
+from aerofs.namespace.familiar import is_local
 from aerofs.platform import Platform
 from aerofs.settings import Settings, default_state_dir
 
@@ -66,6 +69,7 @@ def _first(group: ExceptionGroup[Exception]) -> Exception:
 
 async def _live(settings: Settings, ready: Callable[[], None]) -> None:
     with Store(state_directory(settings), owner(settings)) as store:
+        _adopt_siblings(settings, store)
         async with Platform(settings) as platform, trio.open_nursery() as background:
             kernel = KernelCaches(background)
             filesystem, catalog = compose(settings, store, platform, kernel, background)
@@ -75,6 +79,18 @@ async def _live(settings: Settings, ready: Callable[[], None]) -> None:
             await mount.serve(ready)
             await catalog.aclose()
             background.cancel_scope.cancel()
+
+
+def _adopt_siblings(settings: Settings, store: Store) -> None:
+    """What waits for other mount points of the same person that are not mounted; a place of one's own has none."""
+    root = default_state_dir()
+    if store.directory.parent == root:
+        adopt(store, owner(settings), root, stays=stays_here)
+
+
+def stays_here(row: Operation) -> bool:
+    """Whether a row belongs to its own mount: that of a name that never leaves this machine."""
+    return row.state is State.LOCAL and is_local(row.file_name)
 
 
 def state_directory(settings: Settings) -> Path:
