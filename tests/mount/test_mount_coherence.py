@@ -3,12 +3,13 @@
 import errno
 import fcntl
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.mount.harness import Paper, fails_with, megabytes, names, opened
+from tests.mount.harness import Paper, eventually, fails_with, may_fail_with, megabytes, names, opened
 
 SIZE = 300_000
 
@@ -184,3 +185,77 @@ def test_a_sparse_file_is_written_and_read(paper: Paper) -> None:
         assert os.fstat(writing).st_size == 5_000_003
         assert os.pread(writing, 10, 2_000_000) == bytes(10)
     assert paper.held() == [("sparse", bytes(5_000_000) + b"end")]
+
+
+# -- versions --------------------------------------------------------------------------------------------------------
+
+LARGE = megabytes(4)
+
+
+def by_rename_over(path: Path) -> None:
+    other = path.with_name("other")
+    other.write_bytes(b"new")
+    other.rename(path)
+
+
+def by_temporary(path: Path) -> None:
+    temporary = path.with_name(".goutputstream-A1B2C3")
+    temporary.write_bytes(b"new")
+    temporary.rename(path)
+
+
+def with_backup(path: Path) -> None:
+    backup = path.with_name(f"{path.name}~")
+    path.rename(backup)
+    path.write_bytes(b"new")
+    backup.unlink()
+
+
+@pytest.mark.parametrize("save", [by_rename_over, by_temporary, with_backup])
+def test_a_reader_in_the_middle_of_a_version_that_we_replace_reads_it_to_the_end(
+    paper: Paper, save: Callable[[Path], None]
+) -> None:
+    paper.put("large", LARGE)
+    path = paper.warm().scan / "large"
+    with opened(path, os.O_RDONLY) as reading:
+        assert os.pread(reading, 1000, 0) == LARGE[:1000]
+        save(path)
+        paper.drive.settled()
+        assert [data for _, data in paper.held()] == [b"new"]
+        # A fresh open gets the newest, at once; the old one is what it was.
+        assert path.read_bytes() == b"new"
+        assert path.stat().st_ino != os.fstat(reading).st_ino
+        assert b"".join(os.pread(reading, 1 << 20, at) for at in range(0, len(LARGE), 1 << 20)) == LARGE
+        assert os.fstat(reading).st_size == len(LARGE)
+    assert path.read_bytes() == b"new"
+
+
+def test_a_reader_sees_what_is_saved_in_place_as_on_a_disk(paper: Paper) -> None:
+    paper.put("large", LARGE)
+    path = paper.warm().scan / "large"
+    with opened(path, os.O_RDONLY) as reading:
+        assert os.pread(reading, 1000, 0) == LARGE[:1000]
+        path.write_bytes(b"new")
+        paper.drive.settled()
+        assert os.pread(reading, 1000, 0) == b"new"
+        assert path.read_bytes() == b"new"
+        assert path.stat().st_ino == os.fstat(reading).st_ino
+
+
+def test_a_reader_in_the_middle_of_a_version_that_somebody_replaces_never_reads_other_bytes(
+    paper: Paper,
+) -> None:
+    before = paper.put("large", LARGE)
+    path = paper.warm().scan / "large"
+    with opened(path, os.O_RDONLY) as reading:
+        number = os.fstat(reading).st_ino
+        assert os.pread(reading, 1000, 0) == LARGE[:1000]
+        paper.put("large", megabytes(4, 1))
+        paper.drive.platform.remove(before)
+        paper.drive.ask("refresh")
+        eventually(lambda: path.stat().st_ino != number, seconds=5)
+        assert path.read_bytes() == megabytes(4, 1)
+        assert os.pread(reading, 1000, 0) == LARGE[:1000]  # what is held
+        for at in range(0, len(LARGE), 1 << 20):
+            with may_fail_with(errno.ESTALE):
+                assert os.pread(reading, 1 << 20, at) == LARGE[at : at + (1 << 20)]

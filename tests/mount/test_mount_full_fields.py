@@ -110,6 +110,72 @@ def test_saving_by_a_temporary_file_works_in_a_full_field(paper: Paper) -> None:
     assert names(paper.path / "few") == ["file 0", "file 1", "file 2"]
 
 
+@pytest.mark.parametrize("command", ["cp x {}/new", "mv x {}/", "mv x {}/new"])
+@pytest.mark.parametrize("field", ["few", "single", "needed1"])
+def test_nothing_new_goes_into_a_full_field_whatever_the_tool(paper: Paper, field: str, command: str) -> None:
+    for number in range(3 if field == "few" else 1):
+        paper.put(f"file {number}", b"old", field)
+    paper.put("x", b"from elsewhere")
+    before = paper.held(field)
+    said = paper.warm().drive.shell(command.format(f"../{field}"), cwd=paper.scan, fails=True)
+    assert "quota" in said.lower()
+    assert (paper.held(field), paper.held()) == (before, [("x", b"from elsewhere")])
+    assert names(paper.path / field) == [name for name, _ in before]
+    assert (paper.scan / "x").read_bytes() == b"from elsewhere"
+    assert not {"save", "copy", "delete"} & paper.drive.requests.keys()
+
+
+@pytest.mark.parametrize("field", ["few", "single", "needed", "needed1"])
+def test_a_file_from_elsewhere_goes_over_one_of_a_full_field(paper: Paper, field: str) -> None:
+    for number in range(3 if field == "few" else 1):
+        paper.put(f"file {number}", b"old", field)
+    paper.put("x", b"from elsewhere")
+    paper.warm().drive.shell(f"mv x '../{field}/file 0'", cwd=paper.scan)
+    paper.drive.settled()
+    found = dict(paper.held(field))
+    assert found.pop("file 0") == b"from elsewhere"
+    assert found == ({"file 1": b"old", "file 2": b"old"} if field == "few" else {})
+    assert paper.held() == []
+    assert (paper.path / field / "file 0").read_bytes() == b"from elsewhere"
+
+
+@pytest.mark.parametrize("field", ["few", "single", "needed", "needed1"])
+def test_a_file_that_may_not_go_over_one_of_a_full_field_leaves_both(paper: Paper, field: str) -> None:
+    for number in range(3 if field == "few" else 1):
+        paper.put(f"file {number}", b"old", field)
+    paper.put("x", b"from elsewhere")
+    paper.warm()
+    before = sorted(paper.held(field))
+    paper.drive.platform.fault("save", "status", status=403)
+    with fails_with(errno.EACCES):
+        (paper.scan / "x").rename(paper.path / field / "file 0")
+    assert (sorted(paper.held(field)), paper.held()) == (before, [("x", b"from elsewhere")])
+    assert (paper.scan / "x").read_bytes() == b"from elsewhere"
+    assert (paper.path / field / "file 0").read_bytes() == b"old"
+    assert names(paper.path / field) == [name for name, _ in before]
+    assert paper.drive.saves("held", "queued") == []
+
+
+def test_the_last_place_of_a_field_is_enough_to_stand_beside_somebody_elses_version(paper: Paper) -> None:
+    for number in range(3):
+        paper.put(f"file {number}", b"old", "few")
+    paper.warm()
+    path = paper.path / "few" / "file 1"
+    before = paper.ids("few")
+    with path.open("r+b", buffering=0) as file:
+        file.write(b"ours")
+        # Somebody replaces it, and removes another: ours fits in once, not twice.
+        for each in before[1:]:
+            paper.drive.platform.remove(each)
+        paper.put("file 1", b"theirs", "few")
+    paper.drive.settled()
+    found = dict(paper.held("few"))
+    assert (found.pop("file 0"), found.pop("file 1")) == (b"old", b"theirs")
+    ((name, data),) = found.items()
+    assert name.startswith("file 1 (conflict ")
+    assert data == b"ours"
+
+
 def test_an_image_that_the_platform_makes_smaller_is_read_as_it_is_there(paper: Paper) -> None:
     paper.warm()
     path = paper.path / "photo" / "red.png"
