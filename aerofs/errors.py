@@ -13,6 +13,8 @@ class AerofsError(Exception):
 
     errno: ClassVar[int] = errno.EIO
     temporary: ClassVar[bool] = False
+    no_answer: ClassVar[bool] = False
+    """The platform has not said anything about the thing: what was known of it may go on being shown."""
 
 
 class NotFoundError(AerofsError):
@@ -118,6 +120,8 @@ class LocalIOError(AerofsError):
 class ProtocolError(AerofsError):
     """An answer that is not what the platform promises; the message quotes its beginning."""
 
+    no_answer = True
+
 
 class UnavailableError(AerofsError):
     """The platform cannot be reached or says that it cannot serve now.
@@ -128,6 +132,7 @@ class UnavailableError(AerofsError):
     """
 
     temporary = True
+    no_answer = True
 
     def __init__(self, message: str, *, retry_after: float | None = None, unsent: bool = False) -> None:
         super().__init__(message)

@@ -45,7 +45,7 @@ class Definitions:
         try:
             return await self._flights.share(self._fresh_until, self._ask)
         except AerofsError as error:
-            if self._held is None or not error.temporary:
+            if self._held is None or not error.no_answer:
                 raise
             self._on_stale()
             return self._held

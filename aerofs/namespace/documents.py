@@ -95,7 +95,7 @@ class Documents:
             work = partial(self._look_up, definition, name, entry)
             return await self._sought.share((definition.id, name), work)
         except AerofsError as error:
-            if entry is None or not error.temporary:
+            if entry is None or not error.no_answer:
                 raise
             self._on_stale()
             return entry
@@ -169,7 +169,7 @@ class Documents:
             raise
         except AerofsError as error:
             stale = self._holdings.get(definition.id, document_id, stale=True)
-            if stale is None or not error.temporary:
+            if stale is None or not error.no_answer:
                 raise
             self._on_stale()
             return stale

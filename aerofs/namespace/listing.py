@@ -290,7 +290,7 @@ class Reading:
         try:
             return await listing.more(self._position)
         except AerofsError as error:
-            if not error.temporary or listing.previous is None:
+            if not error.no_answer or listing.previous is None:
                 raise
         self._on_stale()
         self._seen = frozenset(listing.entry(position).id for position in range(self._position))

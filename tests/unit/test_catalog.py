@@ -7,7 +7,7 @@ import pytest
 import trio
 import trio.testing
 
-from aerofs.errors import DeniedError, NotFoundError, UnavailableError
+from aerofs.errors import AerofsError, DeniedError, NotFoundError, ProtocolError, UnavailableError
 from aerofs.model import (
     Attachment,
     AttachmentId,
@@ -130,14 +130,15 @@ async def test_definitions_cost_one_request_until_their_time_is_over(
     assert platform.requests.total() == 2
 
 
+@pytest.mark.parametrize("away", [UnavailableError("away"), ProtocolError("a page of HTML")])
 async def test_definitions_are_served_however_old_when_the_platform_is_away(
-    mock_clock: trio.testing.MockClock,
+    mock_clock: trio.testing.MockClock, away: AerofsError
 ) -> None:
     platform = Platform()
     catalog = Catalog(platform)
     await catalog.definitions()
     mock_clock.jump(1000)
-    platform.failure = UnavailableError("away")
+    platform.failure = away
     assert await catalog.definition("invoice") is INVOICE
     assert catalog.statistics()["stale_answers"] == 1
     platform.failure = DeniedError("no longer yours")
@@ -278,12 +279,15 @@ async def test_readers_of_one_page_share_its_failure_and_the_next_reader_tries_a
     assert len(await names(catalog)) == 4
 
 
-async def test_an_old_listing_is_served_when_the_platform_is_away(mock_clock: trio.testing.MockClock) -> None:
+@pytest.mark.parametrize("away", [UnavailableError("away"), ProtocolError("a page of HTML")])
+async def test_an_old_listing_is_served_when_the_platform_is_away(
+    mock_clock: trio.testing.MockClock, away: AerofsError
+) -> None:
     platform = Platform(*(document(n) for n in range(4)), page=2)
     catalog = Catalog(platform, listing_ttl=60)
     complete = await names(catalog)
     mock_clock.jump(60)
-    platform.failure = UnavailableError("away")
+    platform.failure = away
     assert await names(catalog) == complete
     platform.failure = None
     reading = catalog.documents(INVOICE)
