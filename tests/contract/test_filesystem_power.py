@@ -139,3 +139,25 @@ async def test_a_loss_of_power_at_any_request_leaves_the_work_done_once(
         if not struck:
             return
     pytest.fail("it never came to an end")
+
+
+async def test_a_save_costs_two_syncs(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of the draft, with its label and its name, one of the journal; all else waits for the next."""
+    monkeypatch.setattr(os, "fdatasync", None)  # nobody uses it
+    power = Power(office.disk / "state", monkeypatch)
+    async with office.mounted() as drive:
+        await drive.find("invoice/1/scan")
+        for act, cost in (
+            (drive.write(A, b"a new file"), ["draft", "commit"]),
+            (drive.write(A, b"an overwritten file"), ["draft", "commit"]),
+            (drive.write(B, b"another"), ["draft", "commit"]),
+        ):
+            before, power.syncs[:] = drive.store.journal.syncs, []
+            await act
+            await drive.drained()
+            assert power.syncs == cost
+            assert drive.store.journal.syncs == before + 1
+        power.syncs.clear()
+        await drive.rename(A, "invoice/2/scan/a.txt")
+        await drive.drained()
+        assert power.syncs == ["commit", "commit"]

@@ -1,13 +1,16 @@
 """The journal: rows that survive, facts that travel, and what happens when the disk does not play along."""
 
 import sqlite3
+import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trio
 
+from aerofs.content import schema
 from aerofs.content.journal import DamagedError, Fact, Journal
 from aerofs.content.operations import Operation, Retire, Role, Secured, State, inherit
 from aerofs.errors import ConfigError, NoSpaceError
@@ -216,3 +219,116 @@ def test_a_move_inherits_what_is_to_be_moved() -> None:
     row = inherit(move, prior)
     assert row.copy_of == (FIELD, "new")
     assert [(old.attachment, old.role) for old in row.retire] == [("new", Role.SOURCE)]
+
+
+VERSION_1 = """
+CREATE TABLE operations (id INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL);
+CREATE TABLE facts (
+  attachment TEXT PRIMARY KEY, inode INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, mode INTEGER NOT NULL
+);
+INSERT INTO operations VALUES (7, '{"state":"held","place":{"definition":"d","document":"1","path":"scan"},
+  "path":"d/1/scan/a.txt","file_name":"a.txt","title":"a.txt","size":3,"content":"x.draft","sha256":"00",
+  "retire":[{"place":{"definition":"d","document":"1","path":"scan"},"attachment":"a1","title":"a.txt",
+  "role":"base"}],"known":["a1"],"maximum":3,"inode":99,"mtime_ns":7,"tries":2,"error":"no","errno":13}');
+INSERT INTO operations VALUES (9, '{"place":{"definition":"d","document":"1","path":"scan"},
+  "path":"d/1/scan/b.txt","file_name":"b.txt","title":"b.txt","size":3,
+  "copy_of":[{"definition":"d","document":"2","path":"scan"},"a2"],"source_title":"b.txt","after":7}');
+INSERT INTO facts VALUES ('a1', 99, 7, 420);
+PRAGMA user_version=1;
+"""
+
+
+async def test_a_journal_of_version_1_is_brought_up_to_date_with_all_that_it_holds(path: Path) -> None:
+    with sqlite3.connect(path) as database:
+        database.executescript(VERSION_1)
+    database.close()
+    for _ in range(2):
+        with Journal(path) as journal:
+            first, second = journal.load()
+            assert (first.id, first.state, first.content, first.retire) == (7, State.HELD, "x.draft", (BASE,))
+            assert (first.maximum, first.inode, first.tries, first.error) == (3, 99, 2, "no")
+            assert (second.id, second.after, second.copies) == (9, 7, True)
+            assert journal.fact(AttachmentId("a1")) == Fact(99, 7, 420)
+            assert journal.origins() == {}
+    with Journal(path) as journal:
+        assert (await journal.record(ROW)).id == 10
+    with sqlite3.connect(path) as database:
+        assert schema.version(database) == schema.VERSION > 1
+    database.close()
+
+
+def test_a_step_of_a_migration_that_fails_changes_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with sqlite3.connect(path) as database:
+        database.executescript(VERSION_1)
+    database.close()
+    with monkeypatch.context() as patched:
+        patched.setattr(schema, "_STEPS", (*schema._STEPS, ("CREATE TABLE more (x)", "NO SQL AT ALL")))
+        with pytest.raises(ConfigError):
+            Journal(path)
+    with sqlite3.connect(path) as database:
+        assert schema.version(database) == schema.VERSION
+        assert not database.execute("SELECT * FROM sqlite_master WHERE name='more'").fetchall()
+    database.close()
+    with Journal(path) as journal:
+        assert len(journal.load()) == 2
+
+
+async def test_what_is_made_firm_is_on_the_disk_and_costs_nothing_twice(journal: Journal) -> None:
+    row = await journal.record(ROW)
+    await journal.firm()
+    assert journal.syncs == 1
+    await journal.step(replace(row, tries=1))
+    await journal.firm()
+    await journal.firm()
+    assert journal.syncs == 2
+
+
+async def test_numbers_are_never_given_twice_also_those_not_yet_recorded(path: Path) -> None:
+    with Journal(path) as journal:
+        slow = journal.numbered(ROW)
+        quick = await journal.record(ROW)
+        await journal.record(slow)
+        assert slow.id < quick.id
+        await journal.remove(quick.id)
+    with Journal(path) as journal:
+        assert journal.last == quick.id
+        assert journal.numbered(ROW).id == quick.id + 1
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own: 300 kB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "aerofs-test", place], check=True)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+async def test_a_full_disk_is_told_as_such_and_the_journal_goes_on_when_there_is_room(
+    small_disk: Path,
+) -> None:
+    with Journal(small_disk / "journal.sqlite") as journal:
+        kept = await journal.record(ROW)
+        filler = small_disk / "filler"
+        with suppress(OSError):
+            filler.write_bytes(b"x" * (1 << 20))
+        with suppress(NoSpaceError):
+            for _ in range(200):
+                await journal.record(replace(ROW, path="x" * 4000))
+        before = journal.load()
+        with pytest.raises(NoSpaceError):
+            await journal.record(replace(ROW, path="x" * 9000))
+        assert journal.load() == before
+        assert before[0] == kept
+        filler.unlink()
+        later = await journal.record(replace(ROW, title="later"))
+        await journal.remove(kept.id)
+        expected = [*before[1:], later]
+        assert journal.load() == expected
+    with Journal(small_disk / "journal.sqlite") as journal:
+        assert journal.load() == expected
