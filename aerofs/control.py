@@ -67,12 +67,15 @@ class ControlServer:
         _own_directory(self._path.parent)
         if _answers(self._path):
             raise ConfigError(f"another aerofs process serves this mount point already ({self._path})")
-        self._path.unlink(missing_ok=True)
+        # It gets its name when it listens: one that refuses looks like one left behind, and anybody may remove that.
+        unnamed = self._path.with_suffix(".new")
+        unnamed.unlink(missing_ok=True)
         with trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
-            await listening.bind(os.fspath(self._path))
-            self._path.chmod(0o600)
-            inode = self._path.stat().st_ino
+            await listening.bind(os.fspath(unnamed))
+            unnamed.chmod(0o600)
+            inode = unnamed.stat().st_ino
             listening.listen(16)
+            unnamed.replace(self._path)
             try:
                 task_status.started()
                 await trio.serve_listeners(self._converse, [trio.SocketListener(listening)])

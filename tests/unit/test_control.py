@@ -223,6 +223,22 @@ def test_a_socket_path_fits_the_kernel_s_limit(monkeypatch: pytest.MonkeyPatch, 
     assert len(os.fsencode(control.socket_path(tmp_path))) < 108
 
 
+async def test_who_looks_for_mounts_while_one_starts_does_not_take_its_socket_away(
+    runtime: Path, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chmod = Path.chmod
+
+    def look_and_chmod(path: Path, mode: int) -> None:
+        assert place not in control.running_mounts()
+        chmod(path, mode)
+
+    place = runtime / "aerofs" / "00.sock"
+    monkeypatch.setattr(Path, "chmod", look_and_chmod)
+    await nursery.start(ControlServer(place, HANDLERS).serve)
+    assert place in control.running_mounts()
+    assert list(place.parent.iterdir()) == [place]
+
+
 async def test_running_mounts_are_those_that_answer(runtime: Path, nursery: trio.Nursery) -> None:
     living = runtime / "aerofs" / "00.sock"
     await nursery.start(ControlServer(living, HANDLERS).serve)
