@@ -81,31 +81,50 @@ def is_dead(mountpoint: Path) -> bool:
 
 
 def prepare(mountpoint: Path, *, allow_other: bool = False) -> bool:
-    """See that aerofs can mount here, and take away what a crashed aerofs left.
+    """See that aerofs can mount here.
 
     Returns:
-        Whether a crashed mount was taken away.
+        Whether a crashed aerofs left its mount there. It stays until `clear`: it refuses every write, which would
+        land in the directory below else.
 
     Raises:
         ConfigError: What is in the way, in one sentence.
     """
     check_fuse(allow_other=allow_other)
-    recovered = False
-    while (mount := mounted_at(mountpoint)) is not None and is_dead(mountpoint):
-        if mount.fstype != FSTYPE:
-            raise ConfigError(
-                f"{mountpoint} holds a dead mount of another kind ({mount.fstype} of {mount.source}); "
-                f"unmount it first: fusermount3 -u -z {mountpoint}"
-            )
-        detach(mountpoint)
-        recovered = True
+    mount = mounted_at(mountpoint)
+    if mount is not None and is_dead(mountpoint):
+        _must_be_ours(mount)
+        return True
     if mount is not None and mount.fstype == FSTYPE:
         raise ConfigError(f"{mountpoint} is mounted already ({mount.source})")
     if (
         mount is None or mount.fstype != "autofs"
     ):  # looking into an automount would wait for the very mount we make
         _check_directory(mountpoint)
-    return recovered
+    return False
+
+
+def clear(mountpoint: Path) -> None:
+    """Take away what a crashed aerofs left: the very last thing before a new mount stands there.
+
+    Raises:
+        ConfigError: What is in the way, in one sentence.
+    """
+    cleared = False
+    while (mount := mounted_at(mountpoint)) is not None and is_dead(mountpoint):
+        _must_be_ours(mount)
+        detach(mountpoint)
+        cleared = True
+    if cleared and mount is None:
+        _check_directory(mountpoint)
+
+
+def _must_be_ours(mount: Mounted) -> None:
+    if mount.fstype != FSTYPE:
+        raise ConfigError(
+            f"{mount.mountpoint} holds a dead mount of another kind ({mount.fstype} of {mount.source}); "
+            f"unmount it first: fusermount3 -u -z {mount.mountpoint}"
+        )
 
 
 def check_fuse(*, allow_other: bool = False, device: Path = Path("/dev/fuse")) -> None:

@@ -93,7 +93,7 @@ def mount(
         profile=profile or whence.get("profile"),
     )
     if mountpoint.prepare(chosen.mountpoint, allow_other=chosen.allow_other):
-        sys.stderr.write(f"aerofs: a crashed mount at {chosen.mountpoint} was taken away\n")
+        sys.stderr.write(f"aerofs: a crashed mount at {chosen.mountpoint} is taken over\n")
     if foreground:
         _live(chosen, lambda: sys.stderr.write(f"aerofs: {chosen.mountpoint} is mounted\n"), foreground=True)
     else:

@@ -10,6 +10,7 @@ from typing import Any
 import pyfuse3
 import trio
 
+from aerofs import mountpoint
 from aerofs.control import ControlServer, socket_path
 from aerofs.errors import ConfigError, ProtocolError
 from aerofs.filesystem import Filesystem
@@ -80,6 +81,8 @@ class Service:
         if self._settings.read_only:
             options.add("ro")
         handlers = Handlers(self._filesystem, negative_timeout=min(2.0, self._settings.negative_ttl))
+        # A crashed mount refuses every write up to this moment; the directory below it would take them.
+        mountpoint.clear(self._settings.mountpoint)
         try:
             pyfuse3.init(handlers, str(self._settings.mountpoint), options)
         except RuntimeError as error:

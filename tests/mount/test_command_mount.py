@@ -230,12 +230,16 @@ def test_a_crashed_mount_is_told_and_taken_over_or_freed(person: Person) -> None
     place = person.place()
     person.succeed("mount", place)
     end(person.status(place)["pid"])
+    elsewhere = {"AEROFS_STATE_DIR": str(person.home / "elsewhere")}
+    assert person.aerofs("mount", "http://127.0.0.1:1", place, **elsewhere).returncode == 2
     with pytest.raises(OSError, match="not connected") as caught:
         list(place.iterdir())
-    assert caught.value.errno == errno.ENOTCONN
+    assert caught.value.errno == errno.ENOTCONN, (
+        "until a new mount stands there, nothing may be written there"
+    )
     assert person.aerofs("status", place).returncode == 1
     done = person.aerofs("mount", place)
-    assert (done.returncode, done.stderr) == (0, f"aerofs: a crashed mount at {place} was taken away\n")
+    assert (done.returncode, done.stderr) == (0, f"aerofs: a crashed mount at {place} is taken over\n")
     assert (place / "invoice").is_dir()
     assert sum(mount.mountpoint == place for mount in mountpoint.mounts()) == 1
     end(person.status(place)["pid"])

@@ -106,21 +106,34 @@ class Kernel:
 
 
 @pytest.mark.usefixtures("device")
-def test_crashed_mounts_of_aerofs_are_taken_away_all_of_them(
+def test_crashed_mounts_of_aerofs_stay_until_they_are_cleared_all_of_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kernel = Kernel(tmp_path, "fuse.aerofs", "fuse.aerofs", dead=True)
     kernel.install(monkeypatch)
     assert mountpoint.prepare(tmp_path) is True
+    assert kernel.detached == []
+    mountpoint.clear(tmp_path)
     assert kernel.detached == [tmp_path, tmp_path]
+
+
+def test_what_landed_below_a_crashed_mount_is_not_hidden_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = Kernel(tmp_path, "fuse.aerofs", dead=True)
+    kernel.install(monkeypatch)
+    (tmp_path / "landed").touch()
+    with pytest.raises(ConfigError, match="is not empty"):
+        mountpoint.clear(tmp_path)
 
 
 @pytest.mark.usefixtures("device")
 def test_a_dead_mount_of_another_kind_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = Kernel(tmp_path, "fuse.sshfs", dead=True)
     kernel.install(monkeypatch)
-    with pytest.raises(ConfigError, match=r"a dead mount of another kind \(fuse\.sshfs of src\)"):
-        mountpoint.prepare(tmp_path)
+    for act in (mountpoint.prepare, mountpoint.clear):
+        with pytest.raises(ConfigError, match=r"a dead mount of another kind \(fuse\.sshfs of src\)"):
+            act(tmp_path)
     assert kernel.detached == []
 
 
