@@ -132,7 +132,7 @@ Deadline = Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan
 """A bound that must exist, for nothing may hang."""
 Wait = Annotated[float, BeforeValidator(_seconds), Field(ge=0)]
 """How long a caller waits; `inf` for as long as it takes."""
-Limit = Annotated[int | None, BeforeValidator(_bytes), Field(ge=1)]
+Limit = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_bytes)]
 """At most so many bytes; None (as text: `none`) as many as there is room for."""
 Lane = Annotated[int, Field(ge=1)]
 Identity = Annotated[int, Field(ge=0, lt=2**32 - 1)]

@@ -195,4 +195,6 @@ def _directory(found: mounts.Found) -> Path:
         raise NotFoundError(
             f"{found.place}: process {found.status.get('pid')} is at work on it; wait for its end"
         )
+    if found.status["troubles"]:
+        raise AerofsError(f"{found.status['troubles'][0]}; it is not changed before a mount has recovered it")
     return found.directory

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sqlite3
 import stat
 import time
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import platformdirs
 import pytest
 import trio
 
-from aerofs import cli, control
+from aerofs import cli, control, mountpoint
 from aerofs.cli import exporting
 from aerofs.content.conflicts import Conflict, Conflicts
 from aerofs.content.draft import digest
@@ -58,7 +59,9 @@ def left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Left:
     for name in [name for name in os.environ if name.startswith("AEROFS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setattr(control, "running_mounts", list)
+    monkeypatch.setattr(control, "running_mounts", list)  # none of those that this machine may have
+    monkeypatch.setattr(mountpoint, "mounts", list)
+    monkeypatch.setattr(mountpoint, "true_place", lambda place: place)
     return Left(platformdirs.user_state_path("aerofs"))
 
 
@@ -110,6 +113,18 @@ def test_a_damaged_journal_is_a_sentence_and_is_left_as_it_is(
     assert "cannot be read" in said
     assert "Traceback" not in said
     assert journal.read_bytes() == b"no database" * 1000
+
+
+def test_a_journal_that_is_damaged_in_part_is_not_changed(
+    left: Left, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row, _ = left.add("a", HELD, HELD)
+    with sqlite3.connect(left.root / "a" / "journal.sqlite") as database:
+        database.execute("UPDATE operations SET body = '{}' WHERE id = 2")
+    database.close()
+    assert run("saves", "discard", row.id, "--yes") == 1
+    assert "row 2 cannot be read" in capsys.readouterr().err
+    assert len(left.drafts("a")) == 2
 
 
 def test_conflicts_are_shown_with_both_names(left: Left, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from aerofs.errors import ConfigError
-from aerofs.settings import Settings, duration, load
+from aerofs.settings import Settings, duration, load, size
 
 HERE = {"url": "https://aero.example", "environment": "e1", "mountpoint": "/mnt/aero", "token": "hush"}
 
@@ -242,3 +242,35 @@ def test_a_token_in_a_file_that_others_read_is_refused(tmp_path: Path) -> None:
     assert "hush" not in str(caught.value)
     config.chmod(0o600)
     assert load(HERE | {"token": None}, environ={}, config=config).token is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("500000", 500_000),
+        (" 20 MB ", 20_000_000),
+        ("1.5g", 1_500_000_000),
+        ("2GiB", 2 << 30),
+        ("3k", 3000),
+        ("1 tib", 1 << 40),
+        ("7b", 7),
+    ],
+)
+def test_a_size_is_a_number_with_a_unit(text: str, count: int) -> None:
+    assert size(text) == count
+
+
+@pytest.mark.parametrize("text", ["", "much", "5 apples", "M", "1e999", "inf", "nan", "1,5G"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="not a size"):
+        size(text)
+
+
+def test_a_limit_of_the_spool_is_a_size_and_none_takes_a_profiles_away() -> None:
+    assert loaded({"spool_limit": "20M"}).spool_limit == 20_000_000
+    assert loaded(environ={"AEROFS_SPOOL_LIMIT": "1GiB"}).spool_limit == 1 << 30
+    assert loaded({"spool_limit": "none"}, {"AEROFS_SPOOL_LIMIT": "1G"}).spool_limit is None
+    assert loaded().spool_limit is None
+    for wrong in ("0", "-5", "lots", True):
+        with pytest.raises(ConfigError, match="spool_limit"):
+            loaded({"spool_limit": wrong})
