@@ -11,6 +11,7 @@ import os
 import select
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -70,11 +71,18 @@ def ended(process: "subprocess.Popen[str]", number: signal.Signals, *, bound: fl
 
 
 class Server:
-    """The sandbox on a data directory, at the same address through all its lives."""
+    """The sandbox on a data directory, at the same address through all its lives.
 
-    def __init__(self, data: Path, *options: str) -> None:
+    Args:
+        data: The directory.
+        options: Of the command.
+        program: The module that serves it.
+    """
+
+    def __init__(self, data: Path, *options: str, program: str = "aerofs.sandbox") -> None:
         self.data = data
         self._options = options
+        self._program = program
         self._ports = free_ports()
         self._process: subprocess.Popen[str] | None = None
         self.url = f"http://127.0.0.1:{self._ports[0]}"
@@ -82,7 +90,7 @@ class Server:
 
     def start(self) -> None:
         """Serve; returns once it answers."""
-        command = [sys.executable, "-m", "aerofs.sandbox", "--data", str(self.data), *self._options]
+        command = [sys.executable, "-m", self._program, "--data", str(self.data), *self._options]
         ports = ["--port", str(self._ports[0]), "--store-port", str(self._ports[1])]
         self._process = subprocess.Popen([*command, *ports], stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
@@ -162,6 +170,30 @@ class Server:
                     found.append(Stored(f"{definition}/{name}/{file.path}/{file.name}", file.id, digest))
         return found
 
+    def peek(self, digests: dict[str, str]) -> list[Stored]:
+        """The same while it serves, for a moment in which nobody changes anything.
+
+        Args:
+            digests: The MD5 of contents that are known already; it grows.
+        """
+        with contextlib.closing(
+            sqlite3.connect(f"file:{self.data}/platform.sqlite?mode=ro", uri=True)
+        ) as data:
+            rows = data.execute(
+                "SELECT definitions.spec, external_id, path, name, attachments.id, blob FROM attachments"
+                " JOIN documents ON documents.id = document JOIN definitions ON definitions.id = definition"
+                " WHERE path <> ''"
+            ).fetchall()
+        found = []
+        for spec, document, path, name, number, blob in rows:
+            if blob not in digests:
+                with (self.data / "blobs" / blob).open("rb") as content:
+                    digests[blob] = hashlib.file_digest(content, "md5").hexdigest()
+            found.append(
+                Stored(f"{json.loads(spec)['name']}/{document}/{path}/{name}", number, digests[blob])
+            )
+        return found
+
 
 class Done(NamedTuple):
     """What a command through the mount came to."""
@@ -199,12 +231,25 @@ class Drive:
         assert self._process is not None
         return self._process.pid
 
+    def choose(self, **environ: str) -> None:
+        """Settings for the next mount, beside those that it had."""
+        self._environ = {**self._environ, **environ}
+
     def mount(self) -> None:
         """Mount; returns once it answers."""
+        self.begin_mount()
+        self.mounted()
+
+    def begin_mount(self) -> None:
+        """Start the process that mounts."""
         command = [sys.executable, "-m", "aerofs", "mount", "--foreground", *self._options, str(self.place)]
         self._process = subprocess.Popen(
             command, env=self._environ, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
+
+    def mounted(self) -> None:
+        """Wait until the mount answers."""
+        assert self._process is not None
         said = self._process.stderr
         assert said is not None
         line = ""
@@ -317,6 +362,10 @@ class Drive:
     def drained(self, *, bound: float = BOUND) -> None:
         """Wait until nothing is left to bring up, by itself."""
         wait_for(lambda: not self.saves(), bound=bound)
+
+    def at_rest(self) -> bool:
+        """Whether all that is left stays on this machine, or waits for the user."""
+        return all(save["state"] in ("local", "held") for save in self.saves())
 
     def complaints(self) -> list[str]:
         """Lines of the log that somebody should read."""
