@@ -65,8 +65,11 @@ def _headless(path: Path, drafts: Path) -> bool:
 def _take_back_the_tail(journal: Journal, rows: Sequence[Operation], drafts: Path) -> None:
     """A database that lost its last commits looks whole; drafts with numbers that it never saw tell of them."""
     named = {name for row in rows for name in row.files}
-    told = _told((path for path in drafts.iterdir() if path.name not in named), range(1, journal.last + 1))
-    lost = _in_chains(rows, told)
+    orphans = [path for path in drafts.iterdir() if path.name not in named]
+    secured = list(_with_secured(orphans, rows))
+    if secured:
+        journal.put(secured)
+    lost = _in_chains(rows, _told(orphans, range(1, journal.last + 1)))
     if lost:
         journal.put(lost)
         log.warning("the journal had lost its last rows; %d saves are back from their drafts", len(lost))
@@ -205,6 +208,17 @@ def _told(paths: Iterable[Path], taken: Container[int]) -> list[Operation]:
     for number, row in secured.items():
         told[number] = replace(told[number], secured=row.secured) if number in told else _as_lost_version(row)
     return list(told.values())
+
+
+def _with_secured(paths: Iterable[Path], rows: Iterable[Operation]) -> Iterator[Operation]:
+    """Rows that do not know yet, or any more, what was secured for them: it may be the only copy by now."""
+    waiting = {row.id: row for row in rows if row.secured is None and row.state is State.QUEUED}
+    for path in paths:
+        told = labels.read(path)
+        if told is None or told.secured is None or told.secured.content != path.name:
+            continue
+        if (row := waiting.get(told.id)) is not None and row.added is None:
+            yield replace(row, secured=told.secured)
 
 
 def _unknown(path: Path, number: int) -> Operation:
