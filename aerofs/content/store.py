@@ -27,9 +27,12 @@ JOURNAL = "journal.sqlite"
 DRAFTS = "drafts"
 _OWNER = "mount.json"
 
-_HOLD_TRIES = 5
 _HOLD_PAUSE = 0.02
-"""Seconds between tries: whoever only looks whether a directory is held (`inspection.py`) holds it for an instant."""
+_INSTANT = 0.1
+"""Seconds for which a directory may be held by whoever only looks whether it is (`inspection.py`)."""
+_VISIT = 20.0
+"""The same for a visitor, who takes its rows over (`siblings.py`) or decides about one."""
+_VISITING = "visiting"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ _OWNER_JSON = TypeAdapter(Owner)
 
 
 class StateDirectory:
-    """A state directory that this process holds.
+    """A state directory that this process holds: without a mount, for a short visit.
 
     Attributes:
         directory: Where it is.
@@ -90,20 +93,25 @@ class StateDirectory:
     def _open(self, opened: ExitStack) -> None:
         """What else there is to open, and to close at the end."""
 
+    _visiting = True
+
     def _hold(self) -> None:
-        for left in reversed(range(_HOLD_TRIES)):
+        begun = time.monotonic()
+        while True:
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if not left:
+                # A mount does not fail for a visitor; a visitor goes away.
+                patience = _VISIT if not self._visiting and _is_visited(self._lock) else _INSTANT
+                if time.monotonic() - begun > patience:
                     raise ConfigError(
                         f"the state directory {self.directory} is held by process "
                         f"{holder(self._lock) or '(unknown)'}: this drive is already mounted"
                     ) from None
                 time.sleep(_HOLD_PAUSE)
         os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
+        os.pwrite(self._lock, f"{os.getpid()} {_VISITING if self._visiting else ''}\n".encode(), 0)
 
     def __enter__(self) -> Self:
         return self
@@ -126,6 +134,7 @@ class Store(StateDirectory):
     """
 
     blobs: Blobs
+    _visiting = False
 
     def _open(self, opened: ExitStack) -> None:
         self.blobs = Blobs(self.directory / "blobs")
@@ -142,8 +151,12 @@ def owner_of(directory: Path) -> Owner | None:
 
 def holder(lock: int) -> int | None:
     """The process that wrote its number into an open lock file."""
-    written = os.pread(lock, 64, 0).strip()
-    return int(written) if written.isdigit() else None
+    written = os.pread(lock, 64, 0).split()
+    return int(written[0]) if written and written[0].isdigit() else None
+
+
+def _is_visited(lock: int) -> bool:
+    return _VISITING.encode() in os.pread(lock, 64, 0)
 
 
 def _write_owner(directory: Path, owner: Owner) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from aerofs import errors
+from aerofs import errors, mount
 from aerofs.content import siblings
 from aerofs.content.inspection import inspect
 from aerofs.content.journal import Journal
@@ -21,6 +21,7 @@ from aerofs.content.store import Owner, StateDirectory, Store
 from aerofs.model import DefinitionId, DocumentId, FieldRef, ValuePath
 from aerofs.mount import stays_here
 from aerofs.sandbox import Access
+from aerofs.settings import Settings
 from tests.contract.conftest import Office
 
 A = "invoice/1/scan/a.txt"
@@ -227,3 +228,21 @@ async def test_a_half_taken_row_is_left_to_the_sibling_that_runs_by_now(
         assert inspect(office.disk / "two").rows == ()
         assert list((office.disk / "two" / "drafts").iterdir()) == []
     await arrives(office, "one")
+
+
+async def test_a_mount_at_the_usual_place_looks_for_siblings_and_one_with_a_place_of_its_own_does_not(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(office.disk))
+    await left_behind(office)
+    given = {"url": "https://aero.example", "environment": "live", "token_file": "/etc/token"}
+    settings = Settings.model_validate(given | {"mountpoint": "/mnt/two"})
+    (office.disk / "aerofs").mkdir()
+    (office.disk / "one").rename(office.disk / "aerofs" / "one")
+    Store(office.disk / "aerofs" / "one", mount.owner(settings)).close()
+    with Store(office.disk / "own", mount.owner(settings)) as store:
+        mount._adopt_siblings(settings.model_copy(update={"state_dir": office.disk / "own"}), store)
+        assert store.journal.load() == []
+    with Store(mount.state_directory(settings), mount.owner(settings)) as store:
+        mount._adopt_siblings(settings, store)
+        assert len(store.journal.load()) == 2

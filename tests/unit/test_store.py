@@ -1,10 +1,12 @@
 """The state directory: private, held by one process, and told in one sentence when it cannot be used."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from aerofs.content.store import Owner, Store, owner_of
+from aerofs.content.store import Owner, StateDirectory, Store, owner_of
 from aerofs.errors import ConfigError
 from aerofs.mount import owner
 from aerofs.settings import Settings
@@ -80,3 +82,16 @@ def test_the_identity_tells_the_source_of_the_token_and_never_the_token(tmp_path
     assert literal.identity not in {file.identity, of(token="another-token").identity}
     assert "secret" not in str(literal)
     assert of(token_command="pass aero").identity != of(token_command="pass other").identity
+
+
+def test_a_mount_waits_for_a_visitor_to_go_and_a_visitor_for_nobody(tmp_path: Path) -> None:
+    visit = StateDirectory(tmp_path)
+    with pytest.raises(ConfigError, match=f"held by process {os.getpid()}"):
+        StateDirectory(tmp_path)
+    with ThreadPoolExecutor() as pool:
+        mount = pool.submit(Store, tmp_path)
+        with pytest.raises(TimeoutError):
+            mount.result(timeout=0.5)
+        visit.close()
+        with mount.result(timeout=20), pytest.raises(ConfigError, match="already mounted"):
+            StateDirectory(tmp_path)
