@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 from aerofs import errors
 from aerofs.sandbox import Access, Fault
-from tests.contract.conftest import DEFINITION, Drive, Office, until
+from tests.contract.conftest import DEFINITION, Drive, Office, later, until
 
 A = "invoice/1/scan/a.txt"
 B = "invoice/1/scan/b.txt"
@@ -82,21 +82,27 @@ async def queued(drive: Drive, path: str, data: bytes) -> None:
         await drive.write(path, data)
 
 
-async def seen_as_it_is(drive: Drive, office: Office, field: str = "1/scan") -> None:
-    """What the drive shows, at once and after it has asked anew, is what stands there under the very titles."""
+async def seen_as_it_is(drive: Drive, office: Office, clock: MockClock, field: str = "1/scan") -> None:
+    """What the drive shows, after a moment and after it has asked anew, is what stands there under the very titles."""
+    await later(clock, 6.0)
     for _ in range(2):
-        for place, data in office.stored(field):
-            assert await drive.read(f"invoice/{place}") == data
-        assert await drive.names(f"invoice/{field}") == [
-            place.rpartition("/")[2] for place, _ in office.stored(field)
-        ]
+        stored = {place.rpartition("/")[2]: data for place, data in office.stored(field)}
+        shown: list[str] = []
+        with trio.move_on_after(5):
+            while (shown := await drive.names(f"invoice/{field}")) != sorted(stored):  # noqa: ASYNC110  nobody says
+                await trio.sleep(0.05)
+        assert shown == sorted(stored)
+        for name, data in stored.items():
+            assert await drive.read(f"invoice/{field}/{name}") == data
         drive.filesystem.refresh()
 
 
 # -- what is saved ---------------------------------------------------------------------------------------------------
 
 
-async def test_both_versions_stand_are_seen_and_are_told_of(office: Office, colleague: Colleague) -> None:
+async def test_both_versions_stand_are_seen_and_are_told_of(
+    office: Office, colleague: Colleague, clock: MockClock
+) -> None:
     base = office.add(A, b"old")
     async with office.mounted() as drive:
         handle = await opened_and_written(drive, A, b"our")
@@ -110,26 +116,29 @@ async def test_both_versions_stand_are_seen_and_are_told_of(office: Office, coll
         assert theirs in colleague.ids("1/scan")
         (told,) = drive.filesystem.waiting.conflicts()
         assert (told["path"], told["ours"]) == (A, name)
-        await seen_as_it_is(drive, office)
+        await seen_as_it_is(drive, office, clock)
         drive.assert_nothing_left()
 
 
-async def test_the_same_minute_has_room_for_three(office: Office, colleague: Colleague) -> None:
+async def test_the_same_minute_has_room_for_three(
+    office: Office, colleague: Colleague, clock: MockClock
+) -> None:
     standing = office.add(A, b"old")
     async with office.mounted() as drive:
         for number in range(3):
-            drive.filesystem.refresh()
             handle = await opened_and_written(drive, A, b"our %d" % number)
             standing = colleague.replaces(standing, A, b"old %d" % number)
             await drive.close(handle)
             await drive.drained()
+            await seen_as_it_is(drive, office, clock)
         assert sorted(beside(office).values()) == [b"our 0", b"our 1", b"our 2"]
         assert len(drive.filesystem.waiting.conflicts()) == 3
-        await seen_as_it_is(drive, office)
         drive.assert_nothing_left()
 
 
-async def test_equal_bytes_are_no_reason_to_touch_theirs(office: Office, colleague: Colleague) -> None:
+async def test_equal_bytes_are_no_reason_to_touch_theirs(
+    office: Office, colleague: Colleague, clock: MockClock
+) -> None:
     base = office.add(A, b"old")
     async with office.mounted() as drive:
         handle = await opened_and_written(drive, A, b"new")
@@ -137,12 +146,12 @@ async def test_equal_bytes_are_no_reason_to_touch_theirs(office: Office, colleag
         await drive.close(handle)
         await drive.drained()
         assert list(beside(office).values()) == [b"new"]
-        await seen_as_it_is(drive, office)
+        await seen_as_it_is(drive, office, clock)
         drive.assert_nothing_left()
 
 
 async def test_a_version_that_was_deleted_is_saved_as_a_new_file(
-    office: Office, colleague: Colleague
+    office: Office, colleague: Colleague, clock: MockClock
 ) -> None:
     base = office.add(A, b"old")
     async with office.mounted() as drive:
@@ -152,12 +161,12 @@ async def test_a_version_that_was_deleted_is_saved_as_a_new_file(
         await drive.drained()
         assert office.stored() == [("1/scan/a.txt", b"our")]
         assert drive.filesystem.waiting.conflicts() == []
-        await seen_as_it_is(drive, office)
+        await seen_as_it_is(drive, office, clock)
         drive.assert_nothing_left()
 
 
 async def test_a_version_that_was_renamed_stands_under_its_new_name_and_ours_under_the_old(
-    office: Office, colleague: Colleague
+    office: Office, colleague: Colleague, clock: MockClock
 ) -> None:
     base = office.add(A, b"old")
     async with office.mounted() as drive:
@@ -168,11 +177,13 @@ async def test_a_version_that_was_renamed_stands_under_its_new_name_and_ours_und
         drive.filesystem.refresh()
         assert office.stored() == [("1/scan/a.txt", b"our"), ("1/scan/b.txt", b"old")]
         assert drive.filesystem.waiting.conflicts() == []
-        await seen_as_it_is(drive, office)
+        await seen_as_it_is(drive, office, clock)
         drive.assert_nothing_left()
 
 
-async def test_the_longest_name_has_room_for_a_conflict(office: Office, colleague: Colleague) -> None:
+async def test_the_longest_name_has_room_for_a_conflict(
+    office: Office, colleague: Colleague, clock: MockClock
+) -> None:
     long = "ü" * 125 + "x.txt"
     path = f"invoice/1/scan/{long}"
     base = office.add(path, b"old")
@@ -185,13 +196,13 @@ async def test_the_longest_name_has_room_for_a_conflict(office: Office, colleagu
         assert theirs == (f"1/scan/{long}", b"theirs")
         assert re.fullmatch(r"1/scan/ü+x? \(conflict .*\)\.txt", ours[0])
         assert len(ours[0].rpartition("/")[2].encode()) <= 255
-        await seen_as_it_is(drive, office)
+        await seen_as_it_is(drive, office, clock)
         drive.assert_nothing_left()
 
 
 @pytest.mark.parametrize("after", range(1, 5))
 async def test_a_lost_answer_anywhere_leaves_one_copy_each(
-    office: Office, colleague: Colleague, after: int
+    office: Office, colleague: Colleague, clock: MockClock, after: int
 ) -> None:
     kind = ["save", "delete", "list", "save", "delete"][after]
     base = office.add(A, b"old")
@@ -209,12 +220,12 @@ async def test_a_lost_answer_anywhere_leaves_one_copy_each(
         # Of a deletion that was asked for twice nobody knows whose it was: then both stand under the one name.
         if after != 1:
             assert list(beside(office).values()) == [b"our"]
-            await seen_as_it_is(drive, office)
+            await seen_as_it_is(drive, office, clock)
         drive.assert_nothing_left()
 
 
 async def test_a_later_save_of_a_file_that_gives_way_gives_way_too(
-    office: Office, colleague: Colleague
+    office: Office, colleague: Colleague, clock: MockClock
 ) -> None:
     base = office.add(A, b"old")
     async with office.mounted(close_wait=0) as drive:
@@ -228,7 +239,7 @@ async def test_a_later_save_of_a_file_that_gives_way_gives_way_too(
         await drive.drained()
         assert list(beside(office).values()) == [b"two"]
         assert len(office.stored()) == 2
-        await seen_as_it_is(drive, office)
+        await seen_as_it_is(drive, office, clock)
         # And the handle's next one, by the name that it has now.
         (name,) = beside(office)
         await drive.write(f"invoice/1/scan/{name}", b"three")
@@ -241,7 +252,9 @@ async def test_a_later_save_of_a_file_that_gives_way_gives_way_too(
 # -- what was kept here for a while ----------------------------------------------------------------------------------
 
 
-async def test_a_save_that_waited_for_the_platform_gives_way(office: Office, colleague: Colleague) -> None:
+async def test_a_save_that_waited_for_the_platform_gives_way(
+    office: Office, colleague: Colleague, clock: MockClock
+) -> None:
     base = office.add(A, b"old")
     async with office.mounted() as drive:
         await drive.find(A)
@@ -250,7 +263,7 @@ async def test_a_save_that_waited_for_the_platform_gives_way(office: Office, col
         assert await drive.read(A) == b"our"
         await drive.back()
         assert list(beside(office).values()) == [b"our"]
-        await seen_as_it_is(drive, office)
+        await seen_as_it_is(drive, office, clock)
         drive.assert_nothing_left()
 
 
@@ -270,12 +283,12 @@ async def test_a_save_recovered_a_week_after_a_crash_gives_way(
         assert list(beside(office, f"1/{field}").values()) == [b"our"]
         assert len(office.stored()) == 2
         assert len(drive.filesystem.waiting.conflicts()) == 1
-        await seen_as_it_is(drive, office, f"1/{field}")
+        await seen_as_it_is(drive, office, clock, f"1/{field}")
         drive.assert_nothing_left()
 
 
 async def test_a_draft_that_was_only_synced_gives_way_after_a_crash(
-    office: Office, colleague: Colleague
+    office: Office, colleague: Colleague, clock: MockClock
 ) -> None:
     base = office.add(A, b"old")
     async with office.mounted() as drive:
@@ -285,7 +298,7 @@ async def test_a_draft_that_was_only_synced_gives_way_after_a_crash(
     async with office.mounted() as drive:
         await drive.drained()
         assert list(beside(office).values()) == [b"our"]
-        await seen_as_it_is(drive, office)
+        await seen_as_it_is(drive, office, clock)
         drive.assert_nothing_left()
 
 
@@ -295,7 +308,7 @@ async def test_a_draft_that_was_only_synced_gives_way_after_a_crash(
 @pytest.mark.parametrize("target", [B.replace("b.txt", "a.txt"), THERE], ids=["in the field", "across"])
 @pytest.mark.parametrize("waited", [False, True], ids=["at once", "after an outage"])
 async def test_a_rename_over_a_file_that_a_colleague_replaced_stands_beside_it(
-    office: Office, colleague: Colleague, target: str, *, waited: bool
+    office: Office, colleague: Colleague, clock: MockClock, target: str, *, waited: bool
 ) -> None:
     source = B if target == A else "invoice/1/scan/a.txt"
     office.add(source, b"our")
@@ -316,7 +329,7 @@ async def test_a_rename_over_a_file_that_a_colleague_replaced_stands_beside_it(
             await drive.drained()
         assert list(beside(office, field).values()) == [b"our"]
         assert len(office.stored()) == 2
-        await seen_as_it_is(drive, office, field)
+        await seen_as_it_is(drive, office, clock, field)
         assert len(drive.filesystem.waiting.conflicts()) == 1
         drive.assert_nothing_left()
 
@@ -358,7 +371,7 @@ async def test_a_source_that_a_colleague_replaces_while_it_is_copied_leaves_both
 
 
 async def test_a_save_by_a_temporary_file_stands_beside_a_colleagues(
-    office: Office, colleague: Colleague
+    office: Office, colleague: Colleague, clock: MockClock
 ) -> None:
     base = office.add(A, b"old")
     async with office.mounted() as drive:
@@ -368,11 +381,13 @@ async def test_a_save_by_a_temporary_file_stands_beside_a_colleagues(
         await drive.rename("invoice/1/scan/.goutputstream-1", A)
         await drive.drained()
         assert list(beside(office).values()) == [b"our"]
-        await seen_as_it_is(drive, office)
+        await seen_as_it_is(drive, office, clock)
         drive.assert_nothing_left()
 
 
-async def test_a_save_with_a_backup_stands_beside_a_colleagues(office: Office, colleague: Colleague) -> None:
+async def test_a_save_with_a_backup_stands_beside_a_colleagues(
+    office: Office, colleague: Colleague, clock: MockClock
+) -> None:
     base = office.add(A, b"old")
     async with office.mounted() as drive:
         assert await drive.read(A) == b"old"
@@ -383,7 +398,7 @@ async def test_a_save_with_a_backup_stands_beside_a_colleagues(office: Office, c
         await drive.remove(f"{A}~")
         await drive.drained()
         assert list(beside(office).values()) == [b"our"]
-        await seen_as_it_is(drive, office)
+        await seen_as_it_is(drive, office, clock)
         drive.assert_nothing_left()
 
 
@@ -432,7 +447,7 @@ async def test_a_field_that_a_colleague_filled_holds_ours_back(office: Office, c
 
 
 async def test_the_last_place_of_a_field_is_enough_to_stand_beside(
-    office: Office, colleague: Colleague
+    office: Office, colleague: Colleague, clock: MockClock
 ) -> None:
     path = "invoice/1/few/a.txt"
     base = office.add(path, b"old")
@@ -443,7 +458,7 @@ async def test_the_last_place_of_a_field_is_enough_to_stand_beside(
         await drive.drained()
         assert list(beside(office, "1/few").values()) == [b"our"]
         assert len(office.stored()) == 2
-        await seen_as_it_is(drive, office, "1/few")
+        await seen_as_it_is(drive, office, clock, "1/few")
         drive.assert_nothing_left()
 
 
@@ -462,7 +477,9 @@ async def test_a_field_for_one_that_a_colleague_filled_holds_ours_back(
         assert await drive.read(path) == b"our"
 
 
-async def test_a_copy_that_may_not_be_deleted_stays_as_a_third(office: Office, colleague: Colleague) -> None:
+async def test_a_copy_that_may_not_be_deleted_stays_as_a_third(
+    office: Office, colleague: Colleague, clock: MockClock
+) -> None:
     base = office.add(A, b"old")
     async with office.mounted() as drive:
         handle = await opened_and_written(drive, A, b"our")
@@ -479,4 +496,5 @@ async def test_a_copy_that_may_not_be_deleted_stays_as_a_third(office: Office, c
         await until(lambda: not drive.filesystem.saves())
         assert list(beside(office).values()) == [b"our"]
         assert len(office.stored()) == 2
+        await seen_as_it_is(drive, office, clock)
         drive.assert_nothing_left()
