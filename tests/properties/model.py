@@ -1,0 +1,394 @@
+"""What must be true of files on a drive, as SEMANTICS.md has it: the reference model of the state machine.
+
+It knows nothing of how the drive works. Every file ever made, by us or by a colleague, is a `File` with bytes that no
+other file has; the model follows what the programs did with it, and says what may stand on the platform in the end.
+Where the promises leave an outcome open, or a colleague's hand makes it so, the model allows each of them.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from aerofs.namespace.familiar import is_local
+from tests.properties.world import FIELDS, Standing
+
+Place = tuple[str, str]
+
+
+@dataclass(eq=False)
+class File:
+    """One file, from its first byte on.
+
+    Attributes:
+        place: The field and the name under which the drive shows it.
+        title: What the platform is to call it.
+        data: What its readers see.
+        colleagues: Nobody here has ever changed it.
+        local: Its name never leaves this machine; `exclusive`: for a minute only.
+        aside: Where the platform still shows it, after it was renamed to a local name.
+        was_up: It was handed to the platform once, so that it may be put aside.
+        linked: It has a name.
+        gone: A colleague removed it, and nothing newer of it is here.
+        optional: It may be there in the end, or not.
+        loose: A colleague was at its name: it may stand under the title of a conflict.
+        dirty: Changed since a close.
+        durable: What a crash may leave of it; nothing: it was never accepted.
+        durable_places: The same of its place.
+        rowed: What is written from now on may be found after a crash.
+        maybe: After a crash: places and bytes besides the usual ones.
+        replaces: Whom it has taken the name of, before it was accepted itself.
+    """
+
+    place: Place
+    title: str
+    data: bytes
+    colleagues: bool = False
+    local: bool = False
+    exclusive: bool = False
+    aside: Place | None = None
+    was_up: bool = False
+    linked: bool = True
+    gone: bool = False
+    optional: bool = False
+    loose: bool = False
+    dirty: bool = False
+    durable: list[bytes] = field(default_factory=list)
+    durable_places: list[Place] = field(default_factory=list)
+    maybe: list[tuple[Place, bytes]] = field(default_factory=list)
+    replaces: list["File"] = field(default_factory=list)
+    rowed: bool = False
+    inode: int | None = None
+    mtime_ns: int | None = None
+    mode: int | None = None
+    readers: int = 0
+    writers: int = 0
+
+    def __repr__(self) -> str:
+        marks = [name for name in ("local", "gone", "optional", "loose", "dirty") if getattr(self, name)]
+        marks += [] if self.linked else ["unlinked"]
+        aside = f", aside from {self.aside}" if self.aside else ""
+        return f"<{'/'.join(self.place)} {self.data!r} {' '.join(marks)}{aside}>"
+
+    def accepted(self) -> None:
+        """Everything of it is as safe as can be."""
+        self.dirty = False
+        self.journalled()
+        self.rowed = False
+
+    def journalled(self) -> None:
+        """A crash leaves it as it is now, or as it is written from now on."""
+        self.durable, self.durable_places, self.rowed = [self.data], [self.place], True
+        self.replaces.clear()
+
+    def may_stand_as(self, standing: Standing) -> bool:
+        """Whether that is a right attachment for it to be in the end."""
+        ways = self.maybe or [(self.place, self.data)]
+        return any(
+            standing.field == place[0]
+            and standing.data == data
+            and (self.may_be_called(standing.title) or standing.title == place[1])
+            for place, data in ways
+        )
+
+    def may_be_called(self, title: str) -> bool:
+        """Whether that is a right title for it."""
+        return title == self.title or (self.loose and is_conflict(self.title, title))
+
+
+@dataclass
+class Known:
+    """An attachment that stands, or stood."""
+
+    standing: Standing
+    file: File | None
+    colleagues: bool
+    ours_to_delete: bool = False
+
+
+class Model:
+    """All files."""
+
+    def __init__(self) -> None:
+        self.files: list[File] = []
+        self.known: dict[str, Known] = {}
+        self.standing: dict[str, Known] = {}
+        self.murky: set[str] = set()
+        self.broken: list[str] = []
+        self._tokens = 0
+
+    def token(self, length: int = 0) -> bytes:
+        """Bytes that nobody has written yet."""
+        self._tokens += 1
+        return b"<%06d>" % self._tokens + bytes([97 + self._tokens % 26]) * length
+
+    def new(self, place: Place, data: bytes, *, colleagues: bool = False) -> File:
+        """A new file."""
+        file = File(place, place[1], data, colleagues=colleagues, local=is_local(place[1]) and not colleagues)
+        file.loose = place[0] in self.murky and not colleagues
+        self.files.append(file)
+        return file
+
+    # -- where files are -----------------------------------------------------------------------------------------
+
+    def shown(self, *fields: str) -> Iterator[File]:
+        """Every file that has a name there, as far as we know."""
+        wanted = fields or FIELDS
+        return (file for file in self.files if file.linked and not file.gone and file.place[0] in wanted)
+
+    def at(self, place: Place) -> File | None:
+        """The file of that name."""
+        return next((file for file in self.shown(place[0]) if file.place == place), None)
+
+    def aside(self, place: Place) -> File | None:
+        """The file that was put aside from that name."""
+        return next((file for file in self.files if file.linked and file.aside == place), None)
+
+    def by_inode(self, inode: int) -> File | None:
+        """The file that had this number."""
+        return next((file for file in self.files if file.inode == inode), None)
+
+    def names(self, field: str) -> list[str]:
+        """The names of a field, as far as we know."""
+        return sorted(file.place[1] for file in self.shown(field))
+
+    # -- what the platform tells ---------------------------------------------------------------------------------
+
+    def appeared(self, standing: Standing, *, colleague: bool) -> None:
+        """An attachment stands."""
+        owner = None
+        if colleague:
+            owner = self.new((standing.field, standing.title), standing.data, colleagues=True)
+            owner.was_up = True
+            owner.accepted()
+        else:
+            owner = self._owner(standing)
+        known = Known(standing, owner, colleague)
+        self.known[standing.id] = self.standing[standing.id] = known
+
+    def _owner(self, standing: Standing) -> File | None:
+        candidates = [
+            file
+            for file in reversed(self.files)
+            if standing.data == file.data or standing.data in file.durable
+        ]
+        candidates.sort(
+            key=lambda file: not (file.place[0] == standing.field and file.may_be_called(standing.title))
+        )
+        return candidates[0] if candidates else None
+
+    def vanished(self, attachment: str, *, colleague: bool) -> None:
+        """An attachment is gone."""
+        known = self.standing.pop(attachment)
+        if not colleague and known.colleagues and not known.ours_to_delete:
+            self.broken.append(f"destroyed unseen: {known.standing}")
+
+    def admit(self, file: File) -> None:
+        """A program has seen the file, and asked for something that replaces or deletes it."""
+        for known in self.standing.values():
+            if known.file is file:
+                known.ours_to_delete = True
+
+    def spare(self, file: File) -> None:
+        """It came to nothing: the file is as it was."""
+        for known in self.standing.values():
+            if known.file is file:
+                known.ours_to_delete = False
+
+    # -- what programs do ----------------------------------------------------------------------------------------
+
+    def created(self, place: Place, *, exclusive: bool) -> File:
+        """A new file has taken a name."""
+        file = self.new(place, b"")
+        file.exclusive = exclusive
+        file.local |= exclusive
+        file.dirty = True
+        if not file.local:
+            self._claim(file)
+        return file
+
+    def _claim(self, file: File) -> None:
+        """What was put aside from the name is only here from now on."""
+        old = self.aside(file.place)
+        if old is not None and old is not file:
+            self.admit(old)
+            self._replace(file, old, old.aside)
+            old.aside = None
+
+    def _replace(self, file: File, old: File, place: Place | None) -> None:
+        """Until the file is accepted, a crash may leave the old one where it was on the platform."""
+        if place is not None:
+            twin = File(
+                place, old.title if old.place == place else place[1], old.data, linked=False, optional=True
+            )
+            twin.loose = old.loose
+            file.replaces.append(twin)
+
+    def changed(self, file: File, data: bytes) -> None:
+        """A program changed its bytes."""
+        file.data, file.dirty, file.gone, file.mtime_ns = data, True, False, None
+        file.loose |= file.place[0] in self.murky
+        if file.rowed:
+            file.durable.append(data)
+
+    def unlinked(self, file: File) -> None:
+        """A name was removed."""
+        self.admit(file)
+        file.linked = False
+
+    def renamed(self, file: File, place: Place, over: File | None) -> None:
+        """A file has another name."""
+        self.admit(file)
+        title = place[1]
+        if over is not None:
+            title = over.title if not over.local else title
+            file.loose |= over.loose
+            self._replace(file, over, over.aside or over.place)
+            self.unlinked(over)
+        back = file.aside == place and over is None
+        if is_local(place[1]):
+            if not file.local and file.was_up:
+                file.aside = file.place
+            file.place, file.local, file.exclusive = place, True, False
+        else:
+            file.place, file.local, file.exclusive, file.was_up = place, False, False, True
+            file.aside = None
+            if not back:
+                file.title = title
+                self._claim(file)
+        file.loose |= place[0] in self.murky
+        if file.gone:
+            file.optional = True
+        if file.dirty and file.writers:
+            file.durable_places.append(place)
+        else:
+            file.accepted()
+
+    # -- the end of a process ------------------------------------------------------------------------------------
+
+    def died(self, files: Iterable[File], place: Place | None) -> None:
+        """It died in a call about these files: it was carried out or not. `place`: where one of them was to go."""
+        for file in files:
+            if file.dirty:
+                file.durable.append(file.data)
+            for known in self.standing.values():
+                known.ours_to_delete |= known.file is file
+            if place is None:
+                file.optional = True
+                self.may_stand(file, file.aside)
+            else:
+                file.durable_places.append(place)
+
+    def may_stand(self, file: File, place: Place | None) -> None:
+        if place is not None:
+            twin = self.new(place, file.data)
+            twin.linked, twin.optional, twin.loose, twin.local = False, True, True, False
+
+    def remounted(self, *, crashed: bool) -> None:
+        """A new process has taken up what the disk holds."""
+        for file in list(self.files):
+            file.inode = None
+            if crashed:
+                file.readers = file.writers = 0
+                file.mtime_ns = file.mode = None
+                for old in file.replaces:
+                    self.files.append(old)
+                self._as_found(file)
+            if file.exclusive:
+                file.local = file.exclusive = False
+        self.files = [file for file in self.files if file.linked or file.optional]
+
+    def _as_found(self, file: File) -> None:
+        if not file.dirty and len(file.durable_places) < 2:
+            return
+        if not file.durable:
+            file.linked = False
+        else:
+            file.maybe = [(place, data) for place in file.durable_places for data in file.durable]
+            # New, and in the middle of its first save.
+            file.optional |= not file.was_up and not file.local
+
+    # -- what a colleague does -----------------------------------------------------------------------------------
+
+    def meddled(self, standing: Standing, *, settled: bool) -> None:
+        """A colleague is about to remove an attachment."""
+        known = self.standing[standing.id]
+        self.touched(standing.field)
+        file = known.file
+        if file is None or not file.linked:
+            return
+        file.loose = True
+        if standing.data != file.data:
+            return
+        if file.dirty:
+            file.optional |= file.rowed
+            return
+        if (standing.field, standing.title) != (file.place[0], file.title) and not is_conflict(
+            file.title, standing.title
+        ):
+            file.optional = True
+            return
+        file.gone = True
+        file.optional |= not settled
+
+    def touched(self, field: str) -> None:
+        """A colleague was there: for a while the drive may show one thing or the other."""
+        self.murky.add(field)
+        for file in self.files:
+            if file.linked and file.place[0] == field:
+                file.loose = True
+
+    # -- the reckoning -------------------------------------------------------------------------------------------
+
+    def reckon(self, truth: Iterable[Standing]) -> dict[str, File]:
+        """Compare what stands on the platform with what is to stand there. Returns the file of each attachment.
+
+        Raises:
+            AssertionError: Something is lost, doubled, or came back.
+        """
+        left = list(truth)
+        found: dict[str, File] = {}
+        expected = [file for file in self.files if file.linked and not file.local and not file.gone]
+        maybe = [file for file in self.files if file not in expected and file.optional and not file.local]
+        for file in sorted(expected, key=lambda file: file.optional) + maybe:
+            fits = [each for each in left if file.may_stand_as(each)]
+            # The same bytes twice are empty files: those that we know are taken first.
+            fits.sort(key=lambda each: (self.known[each.id].file is not file, each.title != file.title))
+            if fits:
+                left.remove(fits[0])
+                found[fits[0].id] = file
+                file.title, file.linked, file.gone = fits[0].title, True, False
+                file.was_up = True
+                file.place, file.data = (fits[0].field, fits[0].title), fits[0].data
+            elif not file.optional:
+                raise AssertionError(f"lost: {file}; on the platform beside the others: {left}")
+            else:
+                file.linked = False
+        assert not left, f"doubled, half, or come back: {left}"
+        for file in self.files:
+            file.linked &= not file.gone
+        self.files = [file for file in self.files if file.linked or file.readers or file.writers]
+        for file in self.files:
+            file.optional = file.loose = False
+            file.maybe.clear()
+            file.accepted()
+        for identity, file in found.items():
+            self.known[identity].file = file
+        self.murky.clear()
+        return found
+
+
+def is_conflict(title: str, other: str) -> bool:
+    """Whether the other is a title under which ours stands beside a stranger's."""
+    return _with(r"( \(conflict [^()]*\))+", title).fullmatch(other) is not None
+
+
+def is_name_of(title: str, name: str) -> bool:
+    """Whether a file of that title may be shown so: told apart from others of the same title."""
+    return _with(r"( \([0-9a-f]+\))?", title).fullmatch(name) is not None
+
+
+def _with(tag: str, title: str) -> re.Pattern[str]:
+    path = PurePosixPath(title)
+    stem = title.removesuffix(path.suffix) if path.suffix else title
+    return re.compile(re.escape(stem) + tag + re.escape(path.suffix))

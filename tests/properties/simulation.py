@@ -1,0 +1,574 @@
+"""A drive and its platform in one thread, on a clock of their own, without a socket or a kernel.
+
+Everything that usually makes a run differ from the next is taken out: requests are handed to the sandbox's own
+application, what would run in threads runs inline, time passes only while a call waits for it, and trio's scheduler and
+all randomness follow hypothesis. So a failure found once is found again, can be shrunk, and an hour passes in no time.
+"""
+
+import os
+import shutil
+import tempfile
+import threading
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import AsyncExitStack, closing, contextmanager
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any, TypeVar
+from unittest import mock
+
+import httpx
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from aerofs.content.store import Store
+from aerofs.errors import AerofsError
+from aerofs.filesystem.attributes import Changes
+from aerofs.mount import compose
+from aerofs.platform import Platform
+from aerofs.sandbox import Fault, FieldSpec, Sandbox, SandboxConfig
+from aerofs.sandbox.api import Api, api_refused
+from aerofs.sandbox.exchange import Origin
+from aerofs.sandbox.ids import Ids
+from aerofs.sandbox.platform import Platform as Records
+from aerofs.sandbox.store import Store as ObjectStore
+from aerofs.sandbox.store import store_kind, store_refused
+from aerofs.settings import Settings
+from tests.contract.conftest import Caches, Drive
+from tests.properties.world import DEFINITION, FIELDS, DiedError, Seen, Standing, Watch
+
+T = TypeVar("T")
+
+BOUND = 300.0
+"""Seconds after which a call hangs: more than any bound that a call may have (close_wait and a stall after it)."""
+_API = "http://127.0.0.1:1"
+_STORE = "http://127.0.0.1:2"
+
+
+class _Link:
+    """A connection that a fault may cut."""
+
+    def __init__(self) -> None:
+        self.gone = False
+
+    async def cut(self) -> None:
+        self.gone = True
+
+
+class _Body(httpx.AsyncByteStream):
+    def __init__(self, data: bytes, *, whole: bool) -> None:
+        self._data = data
+        self._whole = whole
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self._data:
+            yield self._data
+        if not self._whole:
+            raise httpx.ReadError("cut")
+
+
+class _Request:
+    """One request on its way through an application: the server's half of it ends whatever the client does."""
+
+    def __init__(self, request: httpx.Request, body: bytes) -> None:
+        target, _, query = request.url.raw_path.partition(b"?")
+        self.link = _Link()
+        self.scope = {
+            "type": "http",
+            "method": request.method,
+            "raw_path": target,
+            "path": request.url.path,
+            "query_string": query,
+            "headers": [(name.lower(), value) for name, value in request.headers.raw],
+            "state": {"link": self.link},
+        }
+        self.over = trio.Event()
+        self._body = body
+        self._status = 0
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._answer = bytearray()
+        self._complete = False
+
+    async def served(self, app: Origin) -> None:
+        try:
+            await app(self.scope, self._receive, self._send)
+        finally:
+            self.over.set()
+
+    async def _receive(self) -> dict[str, Any]:
+        body, self._body = self._body, b""
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def _send(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self._status, self._headers = message["status"], message["headers"]
+        else:
+            self._answer += message["body"]
+            self._complete = not message.get("more_body", False)
+
+    def response(self) -> httpx.Response:
+        if not self._status:
+            raise httpx.ReadError("cut")
+        stream = _Body(bytes(self._answer), whole=self._complete)
+        return httpx.Response(self._status, headers=self._headers, stream=stream)
+
+
+class Wire(httpx.AsyncBaseTransport):
+    """The way from a drive to the sandbox: away on request, and cut for good at one request."""
+
+    def __init__(self, origins: dict[str, Origin], nursery: trio.Nursery) -> None:
+        self._origins = origins
+        self._nursery = nursery
+        self.away = False
+        self.dead = False
+        self.scope = trio.CancelScope()
+        self._left: int | None = None
+        self._answered = False
+        self._died: Callable[[], None] = lambda: None
+
+    def die_at(self, after: int | None, *, answered: bool, died: Callable[[], None]) -> None:
+        """At the request after so many, before it is sent or after it was carried out: call `died`, go silent."""
+        self._left, self._answered, self._died = after, answered, died
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self.dead:
+            await trio.sleep_forever()
+        if self.away:
+            await trio.lowlevel.checkpoint()
+            raise httpx.ConnectError("away")
+        struck = self._left == 0
+        if self._left is not None:
+            self._left -= 1
+        if struck and not self._answered:
+            await self._die()
+        body = b"".join([chunk async for chunk in request.stream])  # type: ignore[union-attr]
+        under_way = _Request(request, body)
+        origin = self._origins[f"{request.url.scheme}://{request.url.netloc.decode()}"]
+        self._nursery.start_soon(under_way.served, origin)
+        limit = request.extensions.get("timeout", {}).get("read")
+        with trio.move_on_after(limit if limit is not None else BOUND):
+            await under_way.over.wait()
+            if struck:
+                await self._die()
+            return under_way.response()
+        raise httpx.ReadTimeout("no answer")
+
+    async def _die(self) -> None:
+        self.dead = True
+        self._died()
+        self.scope.cancel()
+        await trio.sleep_forever()
+
+
+class _Records(Records):
+    """The platform's data; tells who watches what came and went, and whether a colleague did it."""
+
+    watch: Watch | None = None
+    colleague = False
+
+    def attach(self, document: str, path: str, contents: Any, *, instead_of: Iterable[Any] = ()) -> Any:
+        instead_of = list(instead_of)
+        added = super().attach(document, path, contents, instead_of=instead_of)
+        if self.watch is not None:
+            for row in added:
+                data = self.content(row).read_bytes()
+                self.watch.appeared(self._standing(row, data), colleague=self.colleague)
+            for row in instead_of:
+                self.watch.vanished(row.id, colleague=self.colleague)
+        return added
+
+    def detach(self, row: Any) -> None:
+        super().detach(row)
+        if self.watch is not None:
+            self.watch.vanished(row.id, colleague=self.colleague)
+
+    def _standing(self, row: Any, data: bytes) -> Standing:
+        name = next(doc.external_id for doc in self.database.documents("id = ?", (row.document,)))
+        return Standing(row.id, f"{name}/{row.path}", row.name, data)
+
+
+class _Ids(Ids):
+    """Ids that are the same in every run."""
+
+    def growing(self) -> str:
+        self._last += 1
+        return f"{self._last:024x}"
+
+
+def _uuid(numbers: Random) -> uuid.UUID:
+    return uuid.UUID(int=numbers.getrandbits(128))
+
+
+async def _inline(
+    function: Callable[..., T], *args: Any, limiter: trio.CapacityLimiter | None = None, **_: Any
+) -> T:
+    """`trio.to_thread.run_sync` without a thread; other tasks have their turn before and after."""
+    await trio.lowlevel.checkpoint()
+    if limiter is None:
+        result = function(*args)
+    else:
+        async with limiter:
+            result = function(*args)
+    await trio.lowlevel.cancel_shielded_checkpoint()
+    return result
+
+
+@contextmanager
+def _in_memory() -> Iterator[Path]:
+    """A directory on a disk without a disk, where there is one."""
+    memory = Path("/dev/shm")
+    parent = memory if memory.is_dir() and os.access(memory, os.W_OK) else None
+    directory = Path(tempfile.mkdtemp(prefix="aerofs-simulation-", dir=parent))
+    try:
+        with mock.patch.object(tempfile, "tempdir", str(directory)):
+            yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+class Simulation:
+    """The world of a state machine, whose methods are plain calls: the loop runs in a thread, and only in a call."""
+
+    def __init__(self, **given: object) -> None:
+        self._given = given
+        self._clock = MockClock()
+        self._calls: list[BaseException] = []
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        self._ready.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    _failure: BaseException | None = None
+
+    # -- the loop ------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            with (
+                _in_memory() as self._disk,
+                mock.patch.object(trio.to_thread, "run_sync", _inline),
+                mock.patch.object(uuid, "uuid4", partial(_uuid, Random(0))),
+            ):
+                trio.run(self._main, clock=self._clock)
+        except BaseException as error:  # noqa: BLE001  it is raised where it is waited for
+            self._failure = error
+        finally:
+            self._ready.set()
+
+    async def _main(self) -> None:
+        config = SandboxConfig()
+        with closing(_Records.open(None)) as self.records:
+            self.records.ids = _Ids(Random(0))
+            self.sandbox = Sandbox(config, self.records, url=_API, store_url=_STORE)
+            self.records.add_definition(
+                DEFINITION, fields=[FieldSpec(name) for name in sorted({f.partition("/")[2] for f in FIELDS})]
+            )
+            names = sorted({field.partition("/")[0] for field in FIELDS})
+            self._documents = {
+                name: self.records.add_document(DEFINITION, external_id=name) for name in names
+            }
+            self._token, self._stop = trio.lowlevel.current_trio_token(), trio.Event()
+            async with trio.open_nursery() as self._nursery:
+                await self._mount("0")
+                self._ready.set()
+                await self._stop.wait()
+                await self._unmount()
+                self._nursery.cancel_scope.cancel()
+
+    async def _mount(self, state: str) -> None:
+        self._state = state
+        self._stack = await AsyncExitStack().__aenter__()
+        values = {
+            "url": self.sandbox.url,
+            "environment": self.sandbox.environment,
+            "token": self.sandbox.token,
+            "mountpoint": Path("/nowhere/mnt"),
+            **self._given,
+        }
+        settings = Settings.model_validate(values)
+        calls, store = Api(self.sandbox), ObjectStore(self.sandbox)
+        traffic, faults = self.sandbox.traffic, self.sandbox.faults
+        origins = {
+            _API: Origin(
+                "api",
+                traffic=traffic,
+                faults=faults,
+                kind_of=calls.kind_of,
+                handler=calls,
+                refused=api_refused,
+            ),
+            _STORE: Origin(
+                "store",
+                traffic=traffic,
+                faults=faults,
+                kind_of=store_kind,
+                handler=store,
+                refused=store_refused,
+            ),
+        }
+        self.wire = Wire(origins, self._nursery)
+        disk = self._stack.enter_context(Store(self._disk / state))
+        platform = await self._stack.enter_async_context(Platform(settings, transport=self.wire))
+        self._alive = trio.CancelScope()
+        self._dead = trio.Event()
+        composed: list[Any] = []
+        ready = trio.Event()
+
+        async def live() -> None:
+            try:
+                with self._alive:
+                    async with trio.open_nursery() as nursery:
+                        caches = Caches()
+                        composed.extend((*compose(settings, disk, platform, caches, nursery), caches))
+                        ready.set()
+                        await trio.sleep_forever()
+            finally:
+                self._dead.set()
+
+        self._nursery.start_soon(live)
+        await ready.wait()
+        filesystem, self._catalog, caches = composed
+        self.drive = Drive(None, filesystem, disk, platform, self.wire)  # type: ignore[arg-type]
+        self.drive.caches = caches
+        await self._catalog.definitions()
+        await filesystem.recover()
+        self._directories = {
+            field: (await self.drive.find(f"{DEFINITION}/{field}")).inode for field in FIELDS
+        }
+
+    async def _unmount(self) -> None:
+        """The end of the process, at this very moment."""
+        self.wire.dead = True
+        self._alive.cancel()
+        await self._dead.wait()
+        await self._stack.aclose()
+
+    def _call(self, call: Callable[[], Awaitable[T]], *, patient: bool = True, bound: float = BOUND) -> T:
+        """Run a call to its end, as far as it takes in the time of the simulation."""
+
+        async def bounded() -> T:
+            # Time passes while nothing else is left to do.
+            self._clock.autojump_threshold = 0 if patient else float("inf")
+            self.wire.scope = trio.CancelScope()
+            try:
+                with trio.fail_after(bound), self.wire.scope:
+                    return await call()
+                raise DiedError
+            except AerofsError as error:
+                raise OSError(error.errno, f"{type(error).__name__}: {error}") from error
+            except trio.TooSlowError:
+                raise AssertionError("it hangs") from None
+            finally:
+                self._clock.autojump_threshold = float("inf")
+
+        return trio.from_thread.run(bounded, trio_token=self._token)
+
+    def end(self) -> None:
+        """Stop everything; the disk is forgotten."""
+        if self._thread.is_alive():
+            trio.from_thread.run_sync(self._stop.set, trio_token=self._token)
+        self._thread.join(30)
+        if self._failure is not None:
+            raise self._failure
+
+    # -- what programs do ----------------------------------------------------------------------------------------
+
+    def look(self, field: str, name: str) -> Seen:
+        return self._call(lambda: self._look(field, name))
+
+    async def _look(self, field: str, name: str) -> Seen:
+        found = await self.drive.filesystem.lookup(self._directories[field], name)
+        self.drive.filesystem.remember(found.inode)
+        self.drive._seen.append(found.inode)
+        return self._seen(found.inode)
+
+    def _seen(self, inode: int) -> Seen:
+        filesystem = self.drive.filesystem
+        attributes = filesystem.attributes(inode)
+        told = filesystem._attributes_of(inode).get("user.aero.id")
+        return Seen(
+            inode,
+            attributes.size,
+            attributes.mtime_ns,
+            attributes.mode & 0o7777,
+            told.decode() if told else None,
+        )
+
+    def names(self, field: str) -> list[str]:
+        return self._call(lambda: self._names(field))
+
+    async def _names(self, field: str) -> list[str]:
+        filesystem = self.drive.filesystem
+        number = filesystem.open_directory(self._directories[field])
+        try:
+            return [entry.name async for _, entry in filesystem.read_directory(number, 0)]
+        finally:
+            filesystem.close_directory(number)
+
+    def create(self, field: str, name: str, flags: int) -> tuple[int, int]:
+        async def call() -> tuple[int, int]:
+            attributes, handle = await self.drive.filesystem.create(
+                self._directories[field], name, flags | os.O_CREAT, 0o644
+            )
+            self.drive.filesystem.remember(attributes.inode)
+            self.drive._seen.append(attributes.inode)
+            return handle, attributes.inode
+
+        return self._call(call)
+
+    def open(self, field: str, name: str, flags: int) -> int:
+        async def call() -> int:
+            return await self.drive.filesystem.open((await self._look(field, name)).inode, flags)
+
+        return self._call(call)
+
+    def read(self, handle: int, offset: int, length: int) -> bytes:
+        return self._call(lambda: self.drive.filesystem.read(handle, offset, length))
+
+    def write(self, handle: int, offset: int, data: bytes) -> None:
+        self._call(lambda: self.drive.filesystem.write(handle, offset, data))
+
+    def stat(self, inode: int) -> Seen:
+        async def call() -> Seen:
+            return self._seen(inode)
+
+        return self._call(call)
+
+    def resize(self, inode: int, handle: int | None, size: int) -> None:
+        self._call(lambda: self.drive.filesystem.change(inode, Changes(size=size), handle))
+
+    def adorn(self, inode: int, *, mtime_ns: int | None = None, mode: int | None = None) -> None:
+        self._call(lambda: self.drive.filesystem.change(inode, Changes(mtime_ns=mtime_ns, mode=mode), None))
+
+    def fsync(self, handle: int) -> None:
+        self._call(lambda: self.drive.filesystem.fsync(handle))
+
+    def flush(self, handle: int) -> None:
+        self._call(lambda: self.drive.filesystem.flush(handle))
+
+    def release(self, handle: int) -> None:
+        self._call(lambda: self.drive.filesystem.release(handle))
+
+    def rename(self, old: tuple[str, str], new: tuple[str, str], flags: int) -> None:
+        (here, old_name), (there, new_name) = old, new
+        places = (self._directories[here], old_name), (self._directories[there], new_name)
+        self._call(lambda: self.drive.filesystem.rename(*places, flags))
+
+    def unlink(self, field: str, name: str) -> None:
+        self._call(lambda: self.drive.filesystem.unlink(self._directories[field], name))
+
+    # -- what happens to them ------------------------------------------------------------------------------------
+
+    def rest(self) -> None:
+        """Let everything go on that can without time passing."""
+        self._call(wait_all_tasks_blocked, patient=False)
+
+    def sleep(self, seconds: float) -> None:
+        """Time passes."""
+        self._call(partial(trio.sleep, seconds), bound=seconds + BOUND)
+
+    def away(self, *, away: bool) -> None:
+        """The platform cannot be reached, or can again."""
+        self.wire.away = away
+        if not away:
+            self._call(self._back)
+
+    async def _back(self) -> None:
+        if await self.drive.platform.probe():
+            self.drive.filesystem.retry()
+
+    def fault(self, fault: Fault) -> None:
+        self.sandbox.add_fault(fault)
+
+    def clear(self) -> None:
+        self.sandbox.clear_faults()
+
+    def faulty(self) -> bool:
+        return any(True for _ in self.sandbox.faults)
+
+    def drain(self) -> None:
+        self._call(self.drive.filesystem.drain)
+
+    def refresh(self) -> None:
+        self._call(self._refresh, patient=False)
+
+    async def _refresh(self) -> None:
+        self.drive.filesystem.refresh()
+
+    def retry_held(self) -> None:
+        async def call() -> None:
+            self.drive.filesystem._uploads.retry(held=True)
+            await wait_all_tasks_blocked()
+
+        self._call(call)
+        self.drain()
+
+    def saves(self) -> list[dict[str, Any]]:
+        async def call() -> list[dict[str, Any]]:
+            return self.drive.filesystem.saves()
+
+        return self._call(call, patient=False)
+
+    def assert_nothing_left(self) -> None:
+        async def call() -> None:
+            self.drive.assert_nothing_left()
+
+        self._call(call, patient=False)
+
+    def remount(self, *, crashed: bool) -> None:
+        """Mount what the disk holds: after an orderly end, or as it was left at this moment."""
+
+        async def call() -> None:
+            if not crashed:
+                await self.drive.filesystem.settle()
+            elif not self.wire.dead:
+                self._copy_disk()
+            old, new = self._state, str(int(self._state) + 1)
+            await self._unmount()
+            if crashed:
+                shutil.rmtree(self._disk / old)
+            else:
+                (self._disk / old).rename(self._disk / new)
+            await self._mount(new)
+
+        self._call(call)
+
+    def _copy_disk(self) -> None:
+        new = str(int(self._state) + 1)
+        shutil.copytree(
+            self._disk / self._state, self._disk / new, ignore=shutil.ignore_patterns("blobs", "lock")
+        )
+
+    def die_at(self, request: int, *, answered: bool) -> None:
+        """The process dies at the request after so many."""
+        self.wire.die_at(request, answered=answered, died=self._copy_disk)
+
+    # -- what others see and do ----------------------------------------------------------------------------------
+
+    def standing(self, field: str) -> list[Standing]:
+        """What the platform holds of a field."""
+        document, _, path = field.partition("/")
+        found = self.records.attachments(DEFINITION, self._documents[document], path)
+        return [Standing(each.id, field, each.name, each.data) for each in found]
+
+    def meddle(self, remove: str | None, add: tuple[str, str, bytes] | None) -> None:
+        """A colleague removes a file, or adds one, or replaces one by another in the same moment."""
+
+        async def call() -> None:
+            self.records.colleague = True
+            try:
+                if add is not None:
+                    document, _, path = add[0].partition("/")
+                    self.records.add_attachment(DEFINITION, self._documents[document], path, add[1], add[2])
+                if remove is not None:
+                    self.records.remove_attachment(remove)
+            finally:
+                self.records.colleague = False
+
+        self._call(call, patient=False)
+
+    def watched_by(self, watch: Watch) -> None:
+        self.records.watch = watch
