@@ -58,15 +58,21 @@ class Asides:
         """The file stands on the platform under that name, which it has left here."""
         node.aside = (home, name)
         self._aside[home.place, name] = node
+        if node.beside is not None:
+            self._tree.overlay.reserve(home.place, name)
         self._nursery.start_soon(self._come_back_later, node)
 
     def is_aside(self, home: FieldNode, name: str) -> bool:
         """A file of that name was renamed to a local one, and its copy still stands on the platform."""
         return (home.place, name) in self._aside
 
+    def at(self, home: FieldNode, name: str) -> FileNode | None:
+        """The file that was put aside from that name."""
+        return self._aside.get((home.place, name))
+
     def pending(self, home: FieldNode, name: str) -> Work | None:
         """The unsettled operation of the file that was put aside from that name."""
-        node = self._aside.get((home.place, name))
+        node = self.at(home, name)
         return None if node is None else node.pending
 
     async def claim(self, home: FieldNode, name: str) -> Claim:
@@ -121,6 +127,7 @@ class Asides:
             home, name = node.aside
             node.aside = None
             self._aside.pop((home.place, name), None)
+            self._tree.overlay.release(home.place, name)
 
     async def _come_back_later(self, node: FileNode) -> None:
         aside = node.aside
@@ -143,6 +150,7 @@ class Asides:
             self.forget(node)
             self._tree.move(node, home, name)
             node.life = Life.REAL
+            self._commits.outcomes.stand_beside(node, node)
             if not node.changed:
                 await self._commits.outcomes.forget_row(node)
         if node.draft is not None:

@@ -192,7 +192,7 @@ class Commits:
         return Operation(
             place=node.place,
             path=node.path,
-            file_name=node.name,
+            file_name=node.beside or node.name,
             title=node.title,
             size=draft.size,
             retire=retire,

@@ -138,6 +138,7 @@ class Files:
         if not local:
             self._check_room(home, name)
         draft = self._versions.empty(home)
+        former = self._asides.at(home, name)
         try:
             retire, follows = await self._asides.claim(home, name)
         except BaseException:
@@ -146,7 +147,7 @@ class Files:
         node = self._tree.new_file(
             home,
             name,
-            title,
+            title if former is None else former.title,
             key=f"n:{uuid.uuid4().hex}",
             mode=mode & ~self._umask & 0o777,
             now_ns=time.time_ns(),
@@ -154,6 +155,7 @@ class Files:
         node.life = Life.LOCAL if local else Life.REAL
         node.exclusive, node.draft, node.retire, node.follows = passing, draft, retire, follows
         node.hidden = tuple(old.attachment for old in retire)
+        self._commits.outcomes.stand_beside(node, former)
         draft.changes += 1  # its existence is what has to be saved
         return Entry(name, node.inode, node), self._register(node, writable=True)
 

@@ -106,17 +106,17 @@ class Moves:
             raise ExistsError(f"{target.path} exists")
         if self._read_only:
             raise ReadOnlyError(f"{node.path}: the mount is read-only")
-        title = self._title(node, new_name, target)
+        title = self._title(node, new_name, target or self._asides.at(new_parent, new_name))
         if is_local(new_name):
             await self._to_local(node, new_parent, new_name, target)
             return
         self._check_room(node, new_parent, new_name, target)
         await self._to_real(node, new_parent, new_name, title, target)
 
-    def _title(self, node: FileNode, name: str, target: FileNode | None) -> str:
+    def _title(self, node: FileNode, name: str, former: FileNode | None) -> str:
         """What the platform is to call a file that gets this name."""
-        if target is not None and target.life is Life.REAL:
-            return target.title
+        if former is not None and former is not node and (former.life is Life.REAL or former.aside):
+            return former.title
         if encode(node.title) == name:
             return node.title  # also one that nobody could type: a copy on the platform keeps it
         return check_new(name)
@@ -171,6 +171,7 @@ class Moves:
                 node.follows,
                 node.aside,
             )
+            former = target or self._asides.at(home, name)
             chain = node.pending is None and node.follows is None
             retire, follows = await self._takeovers.take_over(home, name, target, chain=chain)
             node.follows = follows or node.follows
@@ -181,6 +182,7 @@ class Moves:
             self._tree.place(node)
             self._tree.move(node, home, name)
             node.title, node.life, node.exclusive = title, Life.REAL, False
+            self._commits.outcomes.stand_beside(node, former)
             node.retire = (*node.retire, *retire)
             node.hidden = (*node.hidden, *(old.attachment for old in retire))
             work, failure = None, None
@@ -254,7 +256,7 @@ class Moves:
                 row,
                 place=node.place,
                 path=node.path,
-                file_name=node.name,
+                file_name=node.beside or node.name,
                 title=node.title,
                 retire=retire,
                 known=self._tree.fields.known(node.place),
@@ -272,7 +274,7 @@ class Moves:
         row = Operation(
             place=node.place,
             path=node.path,
-            file_name=node.name,
+            file_name=node.beside or node.name,
             title=node.title,
             size=node.size or 0,
             retire=node.retire,
@@ -319,6 +321,7 @@ class Moves:
         parent, name = self._tree.number(node.home), node.name
         self._tree.move(node, before.home, before.name)
         node.title, node.life, node.retire, node.hidden = before.title, before.life, before.retire, ()
+        node.beside = None
         node.stands, node.follows = before.stands, before.follows
         if target is not None:
             await self._give_back(target)  # before our row goes: until then it tells what there was

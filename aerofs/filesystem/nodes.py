@@ -76,6 +76,7 @@ class FileNode:
         committed: `draft.changes` as of the last commit.
         journalled: The journal row of a draft that is not committed (fsync, a local name); 0: none.
         writers, handles: Open handles.
+        beside: The name that it has yet to go by, because a stranger's file has its own on the platform.
         exclusive: Made under a name that looks temporary, with O_EXCL where that matters.
     """
 
@@ -99,6 +100,7 @@ class FileNode:
     journalled: int = 0
     writers: int = 0
     handles: int = 0
+    beside: str | None = None
     exclusive: bool = False
 
     @property

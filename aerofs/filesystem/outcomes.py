@@ -23,6 +23,14 @@ from aerofs.model import Attachment, FieldRef
 
 log = logging.getLogger(__name__)
 
+BESIDE_WAIT = 5.0
+"""Seconds for which the name of a save still leads to it, though a stranger's file has that name on the platform.
+
+Whoever saved looks once more at what it wrote, and remembers its time. Let it be the stranger's, and the next save
+would go over a version that nobody here has seen; like this, the program sees that the file is not the one it wrote.
+0: only until the save is settled.
+"""
+
 
 class Outcomes:
     """Lets files learn how their operations go.
@@ -61,7 +69,10 @@ class Outcomes:
                 work.hidden.append(node.attachment.id)
             size = added.size if added.size is not None else work.row.size
             node.attachment, node.stands = replace(added, size=size), work.row.place
+            had_own = node.beside is None
             self._tree.became(node, asked=work.row.file_name)
+            if had_own:
+                self.stand_beside(node, node)
             self.remember(node)  # times that were set since the row was written
 
         def retracted() -> None:
@@ -79,6 +90,8 @@ class Outcomes:
             if node.work is work:
                 # (One that it was to follow may still be there, if this one was dropped.)
                 node.work = earlier if earlier is not None and not earlier.settled.is_set() else None
+            if not BESIDE_WAIT:
+                self._tree.step_aside(node)
             kept = self._settled(node, done, frozen)
             for attachment in done.shown_again():
                 self._tree.overlay.unhide(attachment)
@@ -103,6 +116,24 @@ class Outcomes:
             # The row of an fsync since then names what this operation was to replace.
             self._journal_anew(node)
         return kept
+
+    def stand_beside(self, node: FileNode, former: FileNode | None) -> None:
+        """A file has the name that a former one had: if only for a while, then this one too."""
+        beside = former.beside if former is not None else None
+        if former is not None:
+            former.beside = None
+        node.beside = beside
+        if beside is not None:
+            self._nursery.start_soon(self._step_aside_later, node)
+
+    async def _step_aside_later(self, node: FileNode) -> None:
+        while node.beside is not None and node.life is Life.REAL:
+            saved = node.attachment
+            await trio.sleep(BESIDE_WAIT)
+            if node.pending is not None:
+                await node.pending.settled.wait()
+            if node.attachment is saved:
+                self._tree.step_aside(node)
 
     def let_go(self, node: FileNode) -> None:
         """The last writer is gone and the platform has it all: the draft's file becomes the blob."""

@@ -114,7 +114,8 @@ class Tree:
             return Entry(name, placed.inode, placed)
         files = self.files(parent, snapshot)
         attachment = files.get(name)
-        if attachment is not None and not self.overlay.is_hidden(attachment.id):
+        free = not self.overlay.is_ours(parent.place, name)
+        if attachment is not None and free and not self.overlay.is_hidden(attachment.id):
             node = self.file(parent, name, attachment, snapshot)
             return Entry(name, node.inode, node)
         if attachment is None and name.isascii() and " (" not in name:
@@ -139,7 +140,7 @@ class Tree:
         for name, attachment in files.items():
             if self.overlay.is_hidden(attachment.id):
                 continue
-            if name in placed:
+            if self.overlay.is_ours(parent.place, name):
                 # A name that is ours for now: somebody else's file is seen beside it.
                 name = apart(attachment.id, attachment.name, {**files, **placed})  # noqa: PLW2901
             shown[name] = attachment
@@ -297,11 +298,21 @@ class Tree:
         shown = self.fields.files(node.place).name_of(attachment.id)
         if shown is not None and shown != node.name == asked and node.life is Life.REAL:
             # The platform chose another name, or ours had to stand beside a stranger's.
-            parent, before = self.number(node.home), node.name
-            self.move(node, node.home, shown)
-            node.title = attachment.name
-            self._kernel.forget_entry(parent, before)
-            self._kernel.forget_entry(parent, shown)
+            node.beside, node.title = shown, attachment.name
+
+    def step_aside(self, node: FileNode) -> None:
+        """A file whose name is a stranger's on the platform goes by its own from now on."""
+        if node.beside is None or node.life is not Life.REAL:
+            return
+        name, node.beside = node.beside, None
+        if node.attachment is not None:
+            name = self.fields.files(node.place).name_of(node.attachment.id) or name
+        parent, before = self.number(node.home), node.name
+        self.move(node, node.home, name)
+        if node.draft is None and node.pending is None:
+            self.plain(node)
+        self._kernel.forget_entry(parent, before)
+        self._kernel.forget_entry(parent, name)
 
     def parted(self, attachment: AttachmentId) -> None:
         """What a file was for a while is not this file any more: it is gone, or a file of its own."""
@@ -311,7 +322,7 @@ class Tree:
 
     def plain(self, node: FileNode) -> None:
         """Nothing local is left about the file: only the catalog shows it."""
-        if node not in self._placed:
+        if node not in self._placed or (node.beside is not None and node.life is Life.REAL):
             return
         self._placed.discard(node)
         if self.overlay.placed(node.place, node.name) is node:

@@ -21,6 +21,7 @@ class Overlay(Generic[T]):
     def __init__(self) -> None:
         self._hidden: Counter[AttachmentId] = Counter()
         self._placed: dict[FieldRef, dict[str, T]] = {}
+        self._reserved: set[tuple[FieldRef, str]] = set()
 
     def __repr__(self) -> str:
         placed = sum(map(len, self._placed.values()))
@@ -70,6 +71,18 @@ class Overlay(Generic[T]):
         """Return what is placed in the field: a view in the order of placing, not a copy."""
         names = self._placed.get(field)
         return MappingProxyType({} if names is None else names)
+
+    def reserve(self, field: FieldRef, name: str) -> None:
+        """Let nothing of the platform be seen under the name, though nothing is placed there."""
+        self._reserved.add((field, name))
+
+    def release(self, field: FieldRef, name: str) -> None:
+        """Take back a `reserve`."""
+        self._reserved.discard((field, name))
+
+    def is_ours(self, field: FieldRef, name: str) -> bool:
+        """Tell whether the name is placed or reserved: what the platform has under it is seen beside it."""
+        return (field, name) in self._reserved or self.placed(field, name) is not None
 
     def statistics(self) -> Mapping[str, int]:
         """Return how many attachments are hidden and how many names are placed."""
