@@ -40,6 +40,7 @@ class Work(Put):
         busy: It stands in line for its turn, or has it: its row may not be changed from outside.
         running: It has its turn: requests are under way.
         error: What the last try met.
+        performed: Set when the platform has carried it out, though our own books are still open; at last with `tried`.
         tried: Set when the first try has ended, one way or the other, or failed for the one before.
         settled: Set at the very end: done, taken back, or dropped.
         next_try: trio time of the next try; None while none is planned.
@@ -58,6 +59,7 @@ class Work(Put):
         self.busy = False
         self.running = False
         self.error: AerofsError | None = None
+        self.performed = trio.Event()
         self.tried = trio.Event()
         self.settled = trio.Event()
         self.wake = trio.Event()
@@ -78,6 +80,16 @@ class Work(Put):
         if self.row.state is not State.QUEUED:
             return False
         return self.previous is None or self.previous.settled.is_set() or self.previous.goes_on
+
+    @property
+    def only_books_left(self) -> bool:
+        """The platform has carried it out, and the journal is about to learn it."""
+        return self.performed.is_set() and not self.tried.is_set()
+
+    def was_tried(self) -> None:
+        """Nobody is to wait for the first try any more."""
+        self.performed.set()
+        self.tried.set()
 
     def shown_again(self) -> list[AttachmentId]:
         """It is settled: what was hidden on its behalf is to be seen again, but for what an heir retires now."""
@@ -136,22 +148,28 @@ class Uploads:
         self._works[work.row.id] = work
         self._nursery.start_soon(self._drive, work, name=f"put {work.row.path}")
 
-    async def wait(self, work: Work, seconds: float) -> None:
+    async def wait(self, work: Work, seconds: float, *, booked: bool = True) -> None:
         """Wait for the end of the first try, at most `seconds`.
+
+        Args:
+            work: A submitted operation.
+            seconds: inf: however long it takes.
+            booked: Also until the journal knows; else what the platform said is enough.
 
         Raises:
             AerofsError: What the try met. Nothing is raised when the time is over: the work goes on.
             UnavailableError: Nobody may wait any more, because the process ends; the row is in the journal.
         """
+        over = work.tried if booked else work.performed
         with trio.move_on_after(0 if self._ending else seconds) as waiting:
             self._waiting.add(waiting)
             try:
-                await work.tried.wait()
+                await over.wait()
             finally:
                 self._waiting.discard(waiting)
         if work.error is not None:
             raise work.error
-        if self._ending and not work.tried.is_set():
+        if self._ending and not over.is_set():
             raise UnavailableError(f"{work.row.path}: the drive ends, the next mount goes on with it")
 
     def hurry(self) -> None:
@@ -278,7 +296,7 @@ class Uploads:
             # A cancelled drive is the end of the process: the row stays for the next mount.
             self._works.pop(work.row.id, None)
             work.settled.set()
-            work.tried.set()
+            work.was_tried()
             self._changed()
 
     async def _forget(self, work: Work) -> None:
@@ -310,6 +328,7 @@ class Uploads:
         async with self._turn(work):
             try:
                 await self._performer.perform(work)
+                work.performed.set()
                 await self._settle(work)
             except AerofsError as error:
                 if work.row.cancelled and work.unwatched and not error.temporary:
@@ -339,10 +358,10 @@ class Uploads:
         work.error = error
         log.info("%s: %s; %s", work.row.path, error, "will be tried again" if temporary else "held")
         await self._noted(work)
-        work.tried.set()
+        work.was_tried()
         for later in self._followers(work):
             later.error = error
-            later.tried.set()
+            later.was_tried()
         self._changed()
 
     def _followers(self, work: Work) -> Iterator[Work]:

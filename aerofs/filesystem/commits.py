@@ -128,6 +128,8 @@ class Commits:
     async def commit(self, node: FileNode, *, wait: float | None) -> None:
         """Make a save of the present bytes; wait for its first try if `wait` is given (seconds).
 
+        When the platform has it, its row may still stand in the journal for a moment: see `booked`.
+
         Raises:
             AerofsError: The journal could not be written, or the first try failed. The row then stays.
         """
@@ -136,13 +138,19 @@ class Commits:
         if wait is None or work is None:
             return
         try:
-            await self._uploads.wait(work, wait)
+            await self._uploads.wait(work, wait, booked=False)
         except AerofsError as error:
             if error.temporary:
                 raise UnavailableError(
                     f"{node.path}: kept here, will be brought up later: {error}"
                 ) from error
             raise
+
+    async def booked(self, node: FileNode) -> None:
+        """Wait until the journal knows of a save that the platform has; it concerns nobody who closes a file."""
+        work = node.pending
+        if work is not None and work.only_books_left:
+            await work.tried.wait()
 
     async def record(self, node: FileNode) -> Work | None:
         """Make a save of the present bytes, if there is anything to be saved. The caller holds the lock.

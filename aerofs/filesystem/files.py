@@ -261,6 +261,7 @@ class Files:
                 self._commits.quiet.empty(node)
             else:
                 await self._commits.commit(node, wait=self._close_wait)
+                await self._commits.booked(node)
 
     async def _truncate(self, node: FileNode) -> None:
         async with self._versions.lock(node):
@@ -332,6 +333,7 @@ class Files:
         """The last descriptor of a handle is gone."""
         handle = self._forget(number)
         node = handle.node
+        await self._commits.booked(node)
         await self._commits.released(node)
         if node.exclusive and node.life is Life.LOCAL and handle.writable and node.writers == 0:
             self._nursery.start_soon(self._publish_lookalike, node)

@@ -54,7 +54,8 @@ class Saves:
 
     def all(self) -> list[dict[str, Any]]:
         """Every save, for `aerofs status`."""
-        return [*map(self._unsettled, self._uploads), *self._local()]
+        waiting = (work for work in self._uploads if not work.only_books_left)
+        return [*map(self._unsettled, waiting), *self._local()]
 
     def conflicts(self) -> list[dict[str, Any]]:
         """The last conflicts, oldest first: theirs and ours stand side by side on the platform."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 from math import inf
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -189,28 +190,36 @@ class Watched:
         await self._leave[name].wait()
         self.under_way.remove(name)
 
-    async def now(self) -> list[str]:
-        """Who has a turn, once nothing moves."""
+    async def see(self, *titles: str) -> None:
+        """Wait until these have a turn, and nobody else gets one when nothing moves any more."""
+        with trio.fail_after(20):
+            while self._titles() != sorted(titles):  # noqa: ASYNC110  the journal's thread moves it on
+                await trio.sleep(0.005)
         await wait_all_tasks_blocked(0.02)
-        return sorted(path.rpartition("/")[2] for path in self.under_way)  # trio wakes them in any order
+        assert self._titles() == sorted(titles)
 
-    async def done(self, *titles: str) -> list[str]:
-        """Let these go; who has a turn after that."""
+    def let(self, *titles: str) -> None:
+        """Let these go."""
         for path in list(self.under_way):
             if path.rpartition("/")[2] in titles:
                 self._leave[path].set()
-        return await self.now()
+
+    def _titles(self) -> list[str]:
+        return sorted(path.rpartition("/")[2] for path in self.under_way)
 
 
 async def test_additions_share_their_field_as_many_as_may(tmp_path: Path) -> None:
     async with opened(tmp_path) as room:
         watched = Watched(room)
-        for title in "abcde":
-            await room.submit(save(title))
-        assert await watched.now() == ["a", "b", "c"]
-        assert await watched.done("b") == ["a", "c", "d"]
-        assert await watched.done("a", "c") == ["d", "e"]
-        assert await watched.done("d", "e") == []
+        works = [await room.submit(save(title)) for title in "abcde"]
+        await watched.see("a", "b", "c")
+        watched.let("b")
+        await watched.see("a", "c", "d")
+        watched.let("a", "c")
+        await watched.see("d", "e")
+        watched.let("d", "e")
+        for work in works:
+            await work.settled.wait()
         assert room.store.journal.load() == []
         assert len(room.uploads._turns) == 0
 
@@ -221,9 +230,11 @@ async def test_additions_of_one_title_do_not_meet_and_hold_nobody_up(tmp_path: P
         composed, decomposed = "\u00e9", "e\u0301"
         for path, title in (("1", composed), ("2", decomposed), ("3", composed), ("4", "other")):
             await room.submit(replace(save(title), path=path))
-        assert await watched.now() == ["1", "4"]
-        assert await watched.done("1") == ["2", "4"]
-        assert await watched.done("4", "2") == ["3"]
+        await watched.see("1", "4")
+        watched.let("1")
+        await watched.see("2", "4")
+        watched.let("4", "2")
+        await watched.see("3")
 
 
 @pytest.mark.parametrize(
@@ -242,10 +253,13 @@ async def test_whatever_does_more_has_its_fields_for_itself(tmp_path: Path, row:
         watched = Watched(room)
         for each in (save("a"), save("b"), row, save("c"), save("d")):
             await room.submit(each)
-        assert await watched.now() == ["a", "b"]
-        assert await watched.done("a") == ["b"]
-        assert await watched.done("b") == ["x"]
-        assert await watched.done("x") == ["c", "d"]
+        await watched.see("a", "b")
+        watched.let("a")
+        await watched.see("b")
+        watched.let("b")
+        await watched.see("x")
+        watched.let("x")
+        await watched.see("c", "d")
 
 
 async def test_who_waits_for_two_fields_is_not_passed_in_either(tmp_path: Path) -> None:
@@ -254,10 +268,13 @@ async def test_who_waits_for_two_fields_is_not_passed_in_either(tmp_path: Path) 
         move = replace(save("x", "two"), copy_of=(field("one"), AttachmentId("y")))
         for row in (save("a", "one"), save("b", "two"), move, save("c", "one"), save("d", "two")):
             await room.submit(row)
-        assert await watched.now() == ["a", "b"]
-        assert await watched.done("a") == ["b"]
-        assert await watched.done("b") == ["x"]
-        assert await watched.done("x") == ["c", "d"]
+        await watched.see("a", "b")
+        watched.let("a")
+        await watched.see("b")
+        watched.let("b")
+        await watched.see("x")
+        watched.let("x")
+        await watched.see("c", "d")
 
 
 async def test_what_is_withdrawn_or_superseded_while_it_shares_its_field_disturbs_nobody(
@@ -266,14 +283,17 @@ async def test_what_is_withdrawn_or_superseded_while_it_shares_its_field_disturb
     async with opened(tmp_path) as room:
         watched = Watched(room)
         a, b, c, d = [await room.submit(save(title)) for title in "abcd"]
-        assert await watched.now() == ["a", "b", "c"]
+        await watched.see("a", "b", "c")
         await room.uploads.cancel(a)
         await room.uploads.cancel(d)
         later = await room.submit(replace(save("b"), path="b again"), previous=b)
         room.uploads.supersede(b)
-        assert await watched.now() == ["a", "b", "c"]
-        assert await watched.done("a", "b") == ["b again", "c", "d"]
-        await watched.done("c", "d", "b again")
+        await watched.see("a", "b", "c")
+        watched.let("a", "b")
+        await watched.see("b again", "c", "d")
+        watched.let("c", "d", "b again")
+        for work in (a, b, c, d, later):
+            await work.settled.wait()
         added = [work.row.added is not None for work in (a, b, c, d, later)]
         assert added == [False, False, True, False, True]
         assert room.store.journal.load() == []
@@ -286,12 +306,15 @@ async def test_one_that_failed_comes_back_at_the_end_of_the_line(tmp_path: Path)
         for title in "abc":
             await room.submit(save(title))
         alone = await room.submit(overwrite("x"))
-        assert await watched.now() == ["a", "b", "c"]
-        assert await watched.done("a", "b") == ["c"]
+        await watched.see("a", "b", "c")
+        watched.let("a", "b")
+        await watched.see("c")
         room.uploads.retry()
-        assert await watched.now() == ["c"]
-        assert await watched.done("c") == ["x"]
-        assert await watched.done("x") == ["a"]
+        await watched.see("c")
+        watched.let("c")
+        await watched.see("x")
+        watched.let("x")
+        await watched.see("a")
         assert alone.settled.is_set()
 
 
@@ -452,6 +475,27 @@ async def test_waiting_ends_with_its_time_and_the_work_goes_on(tmp_path: Path, c
         assert 60 <= trio.current_time() - started < 61
         await work.settled.wait()
         assert work.row.added is not None
+
+
+async def test_who_closes_a_file_does_not_wait_for_our_books(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(tmp_path) as room:
+        remove, go_on = room.store.journal.remove, trio.Event()
+
+        async def slow(row: int, **more: Any) -> None:
+            await go_on.wait()
+            await remove(row, **more)
+
+        monkeypatch.setattr(room.store.journal, "remove", slow)
+        work = await room.submit(save())
+        with trio.fail_after(20):
+            await room.uploads.wait(work, inf, booked=False)
+        assert work.row.added is not None
+        assert not work.tried.is_set()
+        go_on.set()
+        await room.uploads.wait(work, inf)
+        assert room.store.journal.load() == []
 
 
 async def test_waiting_raises_what_the_first_try_met(tmp_path: Path) -> None:
