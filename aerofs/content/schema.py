@@ -20,6 +20,13 @@ _STEPS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE operations ADD COLUMN origin TEXT",
         "CREATE UNIQUE INDEX operations_origin ON operations (origin)",
     ),
+    # Every operation that is settled looks for those that waited for it: not among thousands, one by one.
+    (
+        """
+        CREATE INDEX operations_after ON operations (json_extract(body, '$.after'))
+        WHERE json_extract(body, '$.after') IS NOT NULL
+        """,
+    ),
 )
 VERSION = len(_STEPS)
 
