@@ -63,7 +63,7 @@ class Recovery:
         if row.state is State.LOCAL and is_local(row.file_name):
             await self._take_up_local(row)
             return
-        row = _as_left(row, superseded=superseded)
+        row = await self._as_save(row) if row.state is State.LOCAL else _as_left(row, superseded=superseded)
         row, draft, damage = await self._with_draft(row)
         work = Work(row, previous=self._works.get(row.after or 0))
         work.damage = damage
@@ -82,6 +82,18 @@ class Recovery:
             if draft is not None:
                 draft.close()
         self._uploads.submit(work)
+
+    async def _as_save(self, row: Operation) -> Operation:
+        """A draft that was synced and never closed, or made under a name that only looked temporary, is a save now.
+
+        The journal knows before anything is sent: should this process die, too, the next one has to look for it.
+        """
+        row = replace(row, state=State.QUEUED)
+        try:
+            await self._journal.record(row)
+        except AerofsError as error:
+            log.error("%s: could not be noted in the journal: %s", row, error)
+        return row
 
     async def _take_up_local(self, row: Operation) -> None:
         row, draft, damage = await self._with_draft(row)
@@ -191,9 +203,6 @@ def _chain(row: Operation, later: Mapping[int, Operation]) -> list[Operation]:
 
 def _as_left(row: Operation, *, superseded: bool) -> Operation:
     """A row as the end of the process before left it: its last request may have been carried out."""
-    if row.state is State.LOCAL:
-        # A draft that was synced and never closed, or made under a name that only looked temporary.
-        return replace(row, state=State.QUEUED)
     if superseded:
         row = replace(row, superseded=True, state=State.QUEUED)
     # Where bytes tell ours from a stranger's, it does no harm to look; elsewhere the row knows whether it was sent.

@@ -9,7 +9,7 @@ from trio.testing import MockClock
 from aerofs import errors
 from aerofs.filesystem.attributes import Changes
 from aerofs.sandbox import Access, Fault
-from tests.contract.conftest import Drive, Office, later, until
+from tests.contract.conftest import WRITE_NEW, Drive, Office, later, until
 
 A = "invoice/1/scan/a.txt"
 B = "invoice/1/scan/b.txt"
@@ -360,4 +360,23 @@ async def test_a_draft_that_is_started_over_leaves_no_row_without_bytes(office: 
         await drive.close(handle)
         await drive.drained()
         assert office.stored() == [("1/small/a.txt", b"two")]
+        drive.assert_nothing_left()
+
+
+async def test_a_synced_draft_is_brought_up_once_though_the_mount_after_the_crash_dies_too(
+    office: Office,
+) -> None:
+    async with office.mounted() as drive:
+        handle = await drive.open("invoice/1/scan/a.txt", WRITE_NEW)
+        await drive.filesystem.write(handle, 0, b"synced")
+        await drive.filesystem.fsync(handle)
+        office.copy_disk("state", "first crash")
+    with office.sandbox.hold("save", answered=True) as held:
+        async with office.mounted("first crash"):
+            await held.arrived()
+            office.copy_disk("first crash", "second crash")
+    assert office.stored() == [("1/scan/a.txt", b"synced")]
+    async with office.mounted("second crash") as drive:
+        await drive.drained()
+        assert office.stored() == [("1/scan/a.txt", b"synced")]
         drive.assert_nothing_left()
