@@ -48,21 +48,29 @@ class Account:
     accepted: int = 0
 
     def apply(self, act: Mapping[str, Any], outcome: Mapping[str, Any]) -> None:
-        """An act and what the drive answered (`told`: done, failed, died)."""
+        """An act and what the drive answered (`told`: done, failed, died).
+
+        A save may pass through other versions (`between`), and uses other names (`loose`) that it may leave behind
+        where it does not come to its end.
+        """
         before, after = self._worlds(act)
-        self.made |= {md5 for md5 in after.values() if md5}
+        between: list[World] = [{act["path"]: md5} for md5 in act.get("between", ())]
+        self.made |= {md5 for world in (*between, after) for md5 in world.values() if md5}
         told, at = outcome["told"], outcome.get("at", "")
         saves = act["act"] == "save"
+        self._is(dict.fromkeys(act.get("loose", ()), None))
+        if told != "done":
+            self.loose.update(act.get("loose", ()))
         if told == "done" or (told == "failed" and saves and at == "close"):
-            self.accepted += told == "done" and act["act"] in ("save", "backup")
+            self.accepted += told == "done" and saves
             self._is(after)
-        elif saves and at in ("open", "read", "write"):
+        elif saves and at in ("open", "write"):
             if local(act["path"]):
-                self._doubt(act, before, after)  # its bytes were changed in place, as on any disk
+                self._doubt(act, [before, after])  # its bytes were changed in place, as on any disk
         elif told == "failed" and act["act"] == "rename" and at != "tool":
             pass
         else:
-            self._doubt(act, before, after)
+            self._doubt(act, [before, *between, after])
 
     def _worlds(self, act: Mapping[str, Any]) -> tuple[World, World]:
         path = act["path"]
@@ -70,8 +78,6 @@ class Account:
         match act["act"]:
             case "save":
                 return before, {path: act["md5"]}
-            case "backup":
-                return before, {path: act["md5"], f"{path}~": None}
             case "rename":
                 before[act["to"]] = self.certain.get(act["to"])
                 return before, {path: None, act["to"]: self.certain[path]}
@@ -85,18 +91,13 @@ class Account:
             if md5 is not None:
                 self.certain[path] = md5
 
-    def _doubt(self, act: Mapping[str, Any], before: World, after: World) -> None:
-        for path in before:
+    def _doubt(self, act: Mapping[str, Any], worlds: list[World]) -> None:
+        for path in worlds[0]:
             self.certain.pop(path, None)
         if act["act"] == "save" and local(act["path"]):
             self.loose.add(act["path"])
-            return
-        if act["act"] == "backup":
-            kept = f"{act['path']}~"
-            self.certain.pop(kept, None)
-            self.loose.add(kept)
-            after = {path: md5 for path, md5 in after.items() if path != kept}
-        self.doubts.append([before, after])
+        else:
+            self.doubts.append(worlds)
 
     @property
     def doubtful(self) -> set[str]:

@@ -18,19 +18,21 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from aerofs.sandbox import Platform
+from aerofs.sandbox import FieldSpec, Platform
 from tests.faults.account import Account, Finding, replay
-from tests.faults.diary import DiaryReader
+from tests.faults.diary import Diary, DiaryReader
 from tests.faults.rig import BOUND, ROOT, Drive, Server, ended, running, wait_for
 
-SAVERS = 5
 FIELDS = ("order/O-0/photos", "order/O-0/papers", "order/O-1/photos", "order/O-1/papers")
+CRAMPED = ("order/O-2/three", "order/O-2/single")
+"""Fields that are full: each overwrite has to make room first."""
+SAVERS = (FIELDS, FIELDS, FIELDS, FIELDS, CRAMPED)
 KINDS = (
     "plain",
     "slow platform",
@@ -86,12 +88,12 @@ class Summary:
 class Program:
     """A saver, as the storm sees it."""
 
-    def __init__(self, home: Path, place: Path, name: str, seed: str) -> None:
+    def __init__(self, home: Path, place: Path, name: str, seed: str, fields: Sequence[str]) -> None:
         diary = home / f"{name}.diary"
         diary.touch()
         self.account = Account(name)
         self._news = DiaryReader(diary)
-        words = [sys.executable, "-m", "tests.faults.saver", str(place), name, seed, str(diary), *FIELDS]
+        words = [sys.executable, "-m", "tests.faults.saver", str(place), name, seed, str(diary), *fields]
         self.process = subprocess.Popen(
             words, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -122,13 +124,24 @@ class KillStorm:
         self._home = home
         self._random = Random(seed)
         with contextlib.closing(Platform.open(home / "data")) as platform:
-            platform.add_definition("order", fields=["photos", "papers"])
-            for number in range(2):
+            full = [FieldSpec("three", maximum_attachments=3), FieldSpec("single", maximum_attachments=1)]
+            platform.add_definition("order", fields=["photos", "papers", *full])
+            for number in range(3):
                 platform.add_document("order", external_id=f"O-{number}")
-        self._server = Server(home / "data")
-        self._drive = Drive(self._server, home)
+        record = home / "record"
+        self._record = Diary(record)
+        self._server = Server(
+            home / "data",
+            "--record",
+            str(record),
+            "--callers",
+            "sandbox-token",
+            program="tests.faults.witness",
+        )
+        self._drive = Drive(self._server, home, options=("-vv",))
         self._below = os.open(self._drive.place, os.O_RDONLY | os.O_DIRECTORY)
         self._digests: dict[str, str] = {}
+        self._read = 0
         self.summary = Summary(seed)
 
     def run(self, kills: int) -> Summary:
@@ -152,8 +165,8 @@ class KillStorm:
         found: list[Program] = []
         try:
             found.extend(
-                Program(self._home, self._drive.place, f"p{number}", self.summary.seed)
-                for number in range(SAVERS)
+                Program(self._home, self._drive.place, f"p{number}", self.summary.seed, fields)
+                for number, fields in enumerate(SAVERS)
             )
             yield found
         finally:
@@ -171,8 +184,7 @@ class KillStorm:
         time.sleep(self._random.uniform(0.05, 0.9))
         if kind == "platform killed too":
             self._server.kill()
-        self._drive.crash()
-        self.summary.kills[kind] += 1
+        self._crash(kind)
         for program in programs:
             self._take_down(when, program, program.died())
         self._look_at_the_dead(when)
@@ -232,15 +244,18 @@ class KillStorm:
         elif kind == "killed while it recovers":
             self._drive.begin_mount()
             time.sleep(self._random.uniform(0.2, 1.2))
-            self._drive.crash()
-            self.summary.kills["in recovery"] += 1
+            self._crash("in recovery")
         elif kind == "killed while it drains":
             self._drive.mount()
             time.sleep(self._random.uniform(0.0, 0.3))
-            self._drive.crash()
-            self.summary.kills["in the drain"] += 1
+            self._crash("in the drain")
         self._server.heal()
         self._drive.mount()
+
+    def _crash(self, kind: str) -> None:
+        self._drive.crash()
+        self._record.note(what="killed", kind=kind, at=time.monotonic())
+        self.summary.kills[kind] += 1
 
     def _judge(self, when: str, programs: list[Program]) -> None:
         with contextlib.suppress(AssertionError):
@@ -263,12 +278,12 @@ class KillStorm:
 
     def _read_the_log(self, when: str) -> None:
         lines = self._drive.log.read_text().splitlines()
-        self._drive.log.write_text("")
-        for line in lines:
+        for line in lines[self._read :]:
             if "are taken up" in line:
                 self.summary.taken_up += int(line.split("operations from before")[0].split()[-1])
             if any(word in line for word in (" ERROR ", " CRITICAL ", "Traceback")):
                 self.summary.found(when, Finding("complaint", line))
+        self._read = len(lines)
 
 
 def main() -> None:

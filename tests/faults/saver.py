@@ -52,7 +52,7 @@ class Saver:
     def run(self, files: dict[str, str]) -> None:
         """Act until the drive dies."""
         self._account.certain, self._account.doubts, self._account.loose = files, [], set()
-        self._bytes = {digest: self._bytes[digest] for digest in files.values()}
+        self._bytes = {digest: self._bytes[digest] for digest in files.values() if digest in self._bytes}
         acts: list[tuple[Callable[[], None], int]] = [
             (self.save, 6),
             (self.append, 3),
@@ -60,10 +60,15 @@ class Saver:
             (self.move, 5),
             (self.replace, 4),
             (self.backup, 1),
+            (self.script, 2),
+            (self.cut, 1),
+            (self.replace_open, 2),
             (self.remove, 2),
             (self.look, 2),
         ]
         with contextlib.suppress(DiedError):
+            for path in [path for path, digest in files.items() if digest not in self._bytes]:
+                self._remove(path)  # a temporary file that the drive died over
             while True:
                 (act,) = self._random.choices([act for act, _ in acts], [weight for _, weight in acts])
                 act()
@@ -144,21 +149,65 @@ class Saver:
         if path is None or f"{path}~" in self._account.doubtful:
             return
         data = self._fresh()
-        with self._act("backup", path=path, md5=md5(data)):
+        with self._act("save", path=path, md5=md5(data), loose=[f"{path}~"]):
             kept = self._place / f"{path}~"
-            self.at = "rename"
             (self._place / path).rename(kept)
-            self._write(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, data)
-            self.at = "unlink"
+            self._write(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, data, stage="the new one's ")
+            self.at = "backup's unlink"
             kept.unlink()
+
+    def script(self) -> None:
+        """As a shell script whose commands share a descriptor: two of them have closed theirs before the last one."""
+        path = self._any()
+        pieces = [self._random.randbytes(self._random.randrange(1, 3000)) for _ in range(3)]
+        versions = [md5(self._keep(b"".join(pieces[: end + 1]))) for end in range(3)]
+        with self._act("save", path=path, md5=versions[-1], between=versions[:-1]):
+            with self._opened(path) as descriptor:
+                for piece in pieces[:-1]:
+                    os.write(descriptor, piece)
+                    self.at = "command's close"
+                    os.close(os.dup(descriptor))
+                os.write(descriptor, pieces[-1])
+            self.at = "close"
+            os.close(descriptor)
+
+    def cut(self) -> None:
+        """truncate(2)."""
+        path = self._one()
+        if path is not None:
+            old = self._bytes[self._account.certain[path]]
+            whole = self._keep(old[: self._random.randrange(1, len(old) + 1)])
+            with self._act("save", path=path, md5=md5(whole)):
+                self.at = "truncate"
+                os.truncate(self._place / path, len(whole))
+
+    def replace_open(self) -> None:
+        """A temporary file takes its place while it is still being written."""
+        path = self._any()
+        beside = f"{path}.open.part"
+        if beside in self._account.doubtful:
+            return
+        start, end = (self._random.randbytes(self._random.randrange(1, 3000)) for _ in range(2))
+        whole = self._keep(start + end)
+        with self._act("save", path=path, md5=md5(whole), loose=[beside]):
+            with self._opened(beside) as descriptor:
+                os.write(descriptor, start)
+                self.at = "its rename"
+                (self._place / beside).rename(self._place / path)
+                os.write(descriptor, end)
+            self.at = "close"
+            os.close(descriptor)
 
     def remove(self) -> None:
         """`rm`."""
         path = self._one()
         if path is not None:
-            with self._act("remove", path=path):
-                self.at = "unlink"
-                (self._place / path).unlink()
+            self._remove(path)
+
+    def _remove(self, path: str) -> None:
+        with self._act("remove", path=path):
+            self.at = "unlink"
+            (self._place / path).unlink()
 
     def look(self) -> None:
         """`cat`: what it saved is what it reads."""
@@ -177,7 +226,7 @@ class Saver:
     # -- how -----------------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def _act(self, act: str, **what: str) -> Iterator[None]:
+    def _act(self, act: str, **what: str | list[str]) -> Iterator[None]:
         """Note the intent, then the outcome."""
         entry = {"act": act, **what}
         self._diary.note(**entry)
@@ -206,12 +255,24 @@ class Saver:
             return error.errno in DEAD
         return False
 
-    def _write(self, path: str, flags: int, data: bytes, *, start: int | None = None) -> None:
-        """open, write in pieces, perhaps fsync, close."""
-        self.at = "open"
+    @contextlib.contextmanager
+    def _opened(self, path: str, flags: int = os.O_WRONLY | os.O_CREAT | os.O_TRUNC) -> Iterator[int]:
+        """A descriptor, which is closed if the block fails."""
         descriptor = os.open(self._place / path, flags, 0o644)
         try:
-            self.at = "write"
+            yield descriptor
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+            raise
+
+    def _write(
+        self, path: str, flags: int, data: bytes, *, start: int | None = None, stage: str = ""
+    ) -> None:
+        """open, write in pieces, perhaps fsync, close; `stage` stands before the names of these calls."""
+        self.at = f"{stage}open"
+        with self._opened(path, flags) as descriptor:
+            self.at = f"{stage}write"
             if start is not None:
                 os.lseek(descriptor, start, os.SEEK_SET)
             pieces = self._random.randrange(1, 4)
@@ -219,13 +280,9 @@ class Saver:
             for begin in range(0, len(data), step):
                 os.write(descriptor, data[begin : begin + step])
             if self._random.random() < 0.2:
-                self.at = "fsync"
+                self.at = f"{stage}fsync"
                 os.fsync(descriptor)
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
-            raise
-        self.at = "close"
+        self.at = f"{stage}close"
         os.close(descriptor)
 
     def _tool(self, *words: str, fed: bytes | None = None) -> None:
