@@ -33,6 +33,8 @@ from aerofs.namespace.overlay import Overlay
 from aerofs.namespace.snapshots import FieldFiles, Snapshot
 
 _TIMES_KEPT = 100_000
+_APART_NS = 2_000_000_000
+"""LibreOffice compares times by the second; vim forgives a whole one, because of FAT."""
 _DEFAULT_MODE = 0o666
 
 
@@ -309,10 +311,28 @@ class Tree:
             name = self.fields.files(node.place).name_of(node.attachment.id) or name
         parent, before = self.number(node.home), node.name
         self.move(node, node.home, name)
+        self._tell_times_apart(node, before)
         if node.draft is None and node.pending is None:
             self.plain(node)
         self._kernel.forget_entry(parent, before)
         self._kernel.forget_entry(parent, name)
+
+    def _tell_times_apart(self, node: FileNode, name: str) -> None:
+        """The file that now has the name must not seem to be of the time at which ours was written.
+
+        Its time is but the document's, which our own save has moved; and by its time an editor sees that it is another.
+        """
+        theirs = self.fields.files(node.place).get(name)
+        if theirs is None or self._journal.fact(theirs.id) is not None:
+            return
+        number = self.inodes.number_for(f"a:{theirs.id}")
+        known, seen = self.inodes.node(number), self._first_seen.get(theirs.id)
+        if seen is None or abs(seen - node.mtime_ns) < _APART_NS:
+            self._first_seen[theirs.id] = seen = node.mtime_ns + _APART_NS
+        if isinstance(known, FileNode) and known.mtime_ns != seen:
+            known.mtime_ns = seen
+            self._kernel.forget_attributes(number)
+        self.inodes.release(number)
 
     def parted(self, attachment: AttachmentId) -> None:
         """What a file was for a while is not this file any more: it is gone, or a file of its own."""
