@@ -23,7 +23,7 @@ from aerofs.content.puts import Put
 from aerofs.content.recognition import mistakable
 from aerofs.content.steps import Performer
 from aerofs.content.turns import Turns
-from aerofs.errors import AerofsError, NoSpaceError, UnavailableError
+from aerofs.errors import AerofsError, NoSpaceError, QuotaError, UnavailableError
 from aerofs.model import AttachmentId, FieldRef
 
 log = logging.getLogger(__name__)
@@ -182,6 +182,7 @@ class Uploads:
         """The file is to be gone: whatever the operation brought up, or may still bring up, is taken back."""
         work.row = replace(work.row, cancelled=True, state=State.QUEUED)
         work.wake.set()
+        self._changed()
         # A step, not a record: the row of a work that is being settled right now must not rise again.
         await self._journal.step(work.row, durable=True)
 
@@ -325,6 +326,12 @@ class Uploads:
 
     async def _try(self, work: Work) -> bool:
         """One try. True when the work is settled."""
+        while (settled := await self._try_once(work)) is None:
+            await self._wait_for_room(work)
+        return settled
+
+    async def _try_once(self, work: Work) -> bool | None:
+        """The same; None where the field is full, and others are on their way that take something away from it."""
         async with self._turn(work):
             try:
                 await self._performer.perform(work)
@@ -334,13 +341,37 @@ class Uploads:
                 if work.row.cancelled and work.unwatched and not error.temporary:
                     await self._give_up(work, error)
                     return True
-                await self._failed(work, error)
+                makers = self._makers_of_room(work) if isinstance(error, QuotaError) else []
+                if any(maker.error is None for maker in makers):
+                    return None
+                await self._failed(work, UnavailableError(f"{error}, for now") if makers else error)
                 return False
             except Exception as error:  # a mistake of ours must not lose a save, nor end the mount
                 log.exception("%s: unexpected", work.row)
                 await self._failed(work, AerofsError(f"{work.row.path}: {type(error).__name__}: {error}"))
                 return False
         return True
+
+    def _makers_of_room(self, work: Work) -> list[Work]:
+        """Others that will take something away from the field, and do not wait for this one.
+
+        One that had to wait for an earlier operation of its file may come after this one, which found room already.
+        """
+        behind = [work, *self._followers(work)]
+        return [
+            other
+            for other in self
+            if other not in behind
+            and other.goes_on
+            and any(old.place == work.row.place for old in other.row.retire)
+        ]
+
+    async def _wait_for_room(self, work: Work) -> None:
+        makers = self._makers_of_room(work)
+        while not (work.dropped or work.row.cancelled) and all(
+            maker.error is None and not maker.settled.is_set() for maker in makers
+        ):
+            await self._change.wait()
 
     async def _give_up(self, work: Work, error: AerofsError) -> None:
         """A file that was removed here may not go: it is there, and is to be seen again."""

@@ -76,3 +76,21 @@ async def test_nothing_stands_twice_when_the_process_dies_as_an_earlier_save_is_
         await drive.drained()
         assert office.stored() == after
         drive.assert_nothing_left()
+
+
+async def test_a_new_file_waits_for_the_room_that_a_rename_makes_which_waits_itself(office: Office) -> None:
+    """Here the field has room from the rename on. On the platform the rename comes after a save that is on its way."""
+    few = "invoice/1/few"
+    for name in ("a", "b"):
+        office.add(f"{few}/{name}.txt", b"old")
+    async with office.mounted(close_wait=0, rename_wait=0.1) as drive:
+        with office.sandbox.hold("save") as held:
+            await drive.write(f"{few}/a.txt", b"one")
+            await held.arrived()
+            await drive.write(f"{few}/a.txt", b"two")
+            await drive.rename(f"{few}/a.txt", f"{few}/b.txt")
+            await drive.write(f"{few}/a.txt", b"three")
+        await until(lambda: "queued" not in drive.states().values())
+        assert drive.states() == {}
+        assert office.stored() == [("1/few/a.txt", b"three"), ("1/few/b.txt", b"two")]
+        drive.assert_nothing_left()
