@@ -27,6 +27,7 @@ from aerofs.errors import (
 )
 from aerofs.filesystem.asides import Asides
 from aerofs.filesystem.commits import Commits
+from aerofs.filesystem.finding import find
 from aerofs.filesystem.nodes import Directory, Entry, FieldNode, FileNode, Life, Node
 from aerofs.filesystem.tree import Tree
 from aerofs.filesystem.versions import Versions
@@ -161,7 +162,7 @@ class Files:
 
     async def _existing(self, home: FieldNode, name: str) -> Entry | None:
         try:
-            return await self._tree.find(home, name)
+            return await find(self._tree, home, name)
         except NotFoundError:
             return None
 

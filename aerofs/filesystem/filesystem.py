@@ -26,6 +26,7 @@ from aerofs.errors import (
 from aerofs.filesystem.attributes import Attributes, Attributor, Changes, Space
 from aerofs.filesystem.commits import Commits
 from aerofs.filesystem.files import Files
+from aerofs.filesystem.finding import entries, find
 from aerofs.filesystem.moves import Moves
 from aerofs.filesystem.nodes import Directory, Entry, FileNode, Life
 from aerofs.filesystem.recovery import Recovery
@@ -91,7 +92,7 @@ class Filesystem:
         directory = self._tree.directory(parent)
         if name in (".", ".."):
             return self._attributor.of(parent, directory)
-        return self._entry_attributes(await self._tree.find(directory, name))
+        return self._entry_attributes(await find(self._tree, directory, name))
 
     def remember(self, inode: int) -> None:
         """The kernel holds one more reference."""
@@ -145,7 +146,7 @@ class Filesystem:
         """The entries from position `start` on, each with the position after it. 0 begins anew (rewinddir)."""
         directory = self._directories[number]
         if start == 0:
-            directory.entries, directory.source = [], self._tree.entries(directory.node)
+            directory.entries, directory.source = [], entries(self._tree, directory.node)
         position = start
         while True:
             if position >= len(directory.entries) and not await self._read_on(directory, position):
@@ -193,7 +194,7 @@ class Filesystem:
 
     async def remove_directory(self, parent: int, name: str) -> None:
         """rmdir(2) is refused with what tools expect: ENOENT, ENOTDIR, else EPERM."""
-        node = (await self._tree.find(self._tree.directory(parent), name)).node
+        node = (await find(self._tree, self._tree.directory(parent), name)).node
         if isinstance(node, FileNode):
             self._tree.directory(node.inode)
         self.refuse(name)

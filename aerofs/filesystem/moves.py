@@ -26,6 +26,7 @@ from aerofs.errors import (
 )
 from aerofs.filesystem.asides import Asides
 from aerofs.filesystem.commits import Commits
+from aerofs.filesystem.finding import find
 from aerofs.filesystem.kernel import Kernel
 from aerofs.filesystem.nodes import Directory, FieldNode, FileNode, Life
 from aerofs.filesystem.takeovers import Takeovers
@@ -96,7 +97,7 @@ class Moves:
         """
         if flags & ~_NOREPLACE:
             raise InvalidNameError(f"{old_name}: names cannot be exchanged")
-        node = (await self._tree.find(old_parent, old_name)).node
+        node = (await find(self._tree, old_parent, old_name)).node
         target = await self._target(new_parent, new_name)
         if target is node:
             return
@@ -123,7 +124,7 @@ class Moves:
 
     async def _target(self, parent: Directory, name: str) -> FileNode | None:
         try:
-            entry = await self._tree.find(parent, name)
+            entry = await find(self._tree, parent, name)
         except NotFoundError:
             return None
         if not isinstance(entry.node, FileNode):

@@ -1,10 +1,11 @@
-"""Finds nodes: the catalog's answer, minus what is hidden, plus what this mount placed on top.
+"""The nodes of one mount: their numbers, and which of them have something local about them.
+
+Finding them by their names is `finding.py`'s affair.
 
 Every file with something local about it (a draft, an unsettled operation, a local name) is *placed*: it stands in the
 overlay under its name, its attachment is hidden, its inode is pinned. A file that is *plain* is only the catalog's.
 """
 
-from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
 
 from cachetools import LRUCache
@@ -17,18 +18,15 @@ from aerofs.filesystem.nodes import (
     DefinitionNode,
     Directory,
     DocumentNode,
-    Entry,
     FieldNode,
     FileNode,
     Life,
     Node,
     Root,
 )
-from aerofs.model import Attachment, AttachmentId, FieldRef, ValuePath
+from aerofs.model import Attachment, AttachmentId, FieldRef
 from aerofs.namespace.catalog import Catalog
-from aerofs.namespace.familiar import probed
 from aerofs.namespace.inodes import ROOT, InodeTable
-from aerofs.namespace.names import apart, encode, look_alike
 from aerofs.namespace.overlay import Overlay
 from aerofs.namespace.snapshots import FieldFiles, Snapshot
 
@@ -72,81 +70,6 @@ class Tree:
         if isinstance(node, FileNode):
             raise NotDirectoryError(f"{node.path} is a file")
         return node
-
-    # -- finding -------------------------------------------------------------------------------------------------
-
-    async def find(self, parent: Directory, name: str) -> Entry:
-        """The entry of that name.
-
-        Raises:
-            NotFoundError: There is none.
-        """
-        match parent:
-            case Root():
-                return self._entry(name, DefinitionNode(await self.catalog.definition(name), name))
-            case DefinitionNode():
-                document = await self.catalog.find_document(parent.definition, name)
-                return self._entry(name, DocumentNode(parent, document.id, name))
-            case DocumentNode():
-                snapshot = await self._snapshot(parent, unless_probed=name)
-                for path in snapshot.fields:
-                    if encode(path) == name:
-                        return self._entry(name, _field_node(parent, path))
-                raise NotFoundError(f"{parent.name}/{name}: no such field")
-            case FieldNode():
-                return await self._find_file(parent, name)
-
-    async def _snapshot(self, node: DocumentNode, *, unless_probed: str = "") -> Snapshot:
-        definition = node.parent.definition
-        if unless_probed and probed(unless_probed):
-            snapshot = self.catalog.peek(definition, node.document)
-            if snapshot is None:
-                raise NotFoundError(f"{node.name}/{unless_probed}: no such field")
-            return snapshot
-        return await self.catalog.snapshot(definition, node.document)
-
-    async def _find_file(self, parent: FieldNode, name: str) -> Entry:
-        placed = self.overlay.placed(parent.place, name)
-        if placed is not None:
-            return Entry(name, placed.inode, placed)
-        snapshot = await self._snapshot(parent.parent)
-        placed = self.overlay.placed(parent.place, name)
-        if placed is not None:
-            # Somebody began to write it while we asked: what it was is hidden now.
-            return Entry(name, placed.inode, placed)
-        files = self.files(parent, snapshot)
-        attachment = files.get(name)
-        free = not self.overlay.is_ours(parent.place, name)
-        if attachment is not None and free and not self.overlay.is_hidden(attachment.id):
-            node = self.file(parent, name, attachment, snapshot)
-            return Entry(name, node.inode, node)
-        if attachment is None and name.isascii() and " (" not in name:
-            # Neither told apart from others nor like another: no need to go through all that is there.
-            raise NotFoundError(f"{parent.path}/{name}: no such file")
-        shown = self._shown(parent, snapshot)
-        found = name if name in shown else look_alike(name, (*shown, *self.overlay.names(parent.place)))
-        if found is None:
-            raise NotFoundError(f"{parent.path}/{name}: no such file")
-        if found not in shown:
-            node = self.overlay.names(parent.place)[found]
-        else:
-            node = self.file(parent, found, shown[found], snapshot)
-        return Entry(name, node.inode, node)
-
-    def _shown(self, parent: FieldNode, snapshot: Snapshot) -> Mapping[str, Attachment]:
-        """What the platform shows in a field, and this mount does not hide, under the names that are left for it."""
-        files, placed = self.files(parent, snapshot), self.overlay.names(parent.place)
-        if not placed and not self.overlay.hides:
-            return files
-        shown: dict[str, Attachment] = {}
-        for name, attachment in files.items():
-            if self.overlay.is_hidden(attachment.id):
-                continue
-            if self.overlay.is_ours(parent.place, name):
-                # A name that is ours for now: somebody else's file is seen beside it.
-                name = apart(attachment.id, attachment.name, {**files, **placed})  # noqa: PLW2901
-            shown[name] = attachment
-        return shown
 
     def files(self, parent: FieldNode, snapshot: Snapshot) -> FieldFiles:
         """What the platform shows in a field.
@@ -228,38 +151,6 @@ class Tree:
         if self.inodes.node(inode) != node:
             self.inodes.bind(inode, node)
         return inode
-
-    def _entry(self, name: str, node: Directory) -> Entry:
-        return Entry(name, self.number(node), node)
-
-    # -- listing -------------------------------------------------------------------------------------------------
-
-    async def entries(self, parent: Directory) -> AsyncIterator[Entry]:
-        """All entries, as they become known."""
-        match parent:
-            case Root():
-                for name, definition in (await self.catalog.definitions()).items():
-                    yield self._entry(name, DefinitionNode(definition, name))
-            case DefinitionNode():
-                async for listed in self.catalog.documents(parent.definition):
-                    yield self._entry(listed.name, DocumentNode(parent, listed.id, listed.name))
-            case DocumentNode():
-                snapshot = await self._snapshot(parent)
-                for path in snapshot.fields:
-                    yield self._entry(encode(path), _field_node(parent, path))
-            case FieldNode():
-                snapshot = await self._snapshot(parent.parent)
-                for entry in self._file_entries(parent, snapshot):
-                    yield entry
-
-    def _file_entries(self, parent: FieldNode, snapshot: Snapshot) -> Iterator[Entry]:
-        placed = list(self.overlay.names(parent.place).items())
-        for name, attachment in list(self._shown(parent, snapshot).items()):
-            if not self.overlay.is_hidden(attachment.id):
-                node = self.file(parent, name, attachment, snapshot)
-                yield Entry(name, node.inode, node)
-        for name, node in placed:
-            yield Entry(name, node.inode, node)
 
     # -- placing -------------------------------------------------------------------------------------------------
 
@@ -401,10 +292,6 @@ class Tree:
     def placed(self) -> list[FileNode]:
         """All placed files."""
         return list(self._placed)
-
-
-def _field_node(parent: DocumentNode, path: ValuePath) -> FieldNode:
-    return FieldNode(parent, FieldRef(parent.parent.definition.id, parent.document, path))
 
 
 def _is_still(node: FileNode, attachment: Attachment) -> bool:

@@ -21,6 +21,7 @@ from aerofs.errors import (
 )
 from aerofs.filesystem.asides import Asides
 from aerofs.filesystem.commits import Commits
+from aerofs.filesystem.finding import find
 from aerofs.filesystem.nodes import Directory, FileNode, Life
 from aerofs.filesystem.tree import Tree
 from aerofs.filesystem.versions import Versions
@@ -66,7 +67,7 @@ class Unlinking:
             NotFoundError, IsDirectoryError, ReadOnlyError: As unlink(2).
             AerofsError: The platform refused; the file stays.
         """
-        node = (await self._tree.find(parent, name)).node
+        node = (await find(self._tree, parent, name)).node
         if not isinstance(node, FileNode):
             raise IsDirectoryError(f"{name} is a directory")
         if self._read_only:
