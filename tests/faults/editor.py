@@ -168,13 +168,18 @@ class Editor:
         except OSError as error:
             self._failed(error)
         else:
-            self._diary.note(told="done", **{key: what[key] for key in ("token",) if key in what})
+            self._diary.note(
+                told="done",
+                at=time.monotonic(),
+                **{key: what[key] for key in ("token",) if key in what},
+            )
 
     def _failed(self, error: OSError) -> None:
-        self._diary.note(told="failed", where=self.at, errno=errno.errorcode[error.errno or 0])
+        told = {"where": self.at, "errno": errno.errorcode[error.errno or 0]}
+        self._diary.note(told="failed", at=time.monotonic(), **told)
 
     def _guess(self, path: str) -> None:
-        self._diary.note(guess=path.rpartition("/")[2])
+        self._diary.note(guess=path)
 
     @contextlib.contextmanager
     def _locked(self, *paths: str) -> Iterator[None]:

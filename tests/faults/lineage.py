@@ -14,6 +14,8 @@ from tests.faults.account import Finding
 
 EXPECTED = {"ENOENT", "EEXIST", "ESTALE"}
 """What a program may meet where another drive is faster."""
+_AFTERWARDS = 1.0
+"""Seconds after an act has returned in which a drive may still do what that act only guessed at."""
 _TOLD_APART = re.compile(r" \([0-9a-f]{6}\)")
 """What tells files of equal titles apart in a directory."""
 
@@ -48,20 +50,28 @@ class Lineage:
         self._author: dict[str, str] = {}
         self._sees: dict[str, list[tuple[str, float]]] = defaultdict(list)
         self._moves: dict[str, list[str]] = defaultdict(list)
-        self._guesses: set[tuple[str, str]] = set()
+        self._guesses: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
         self._read: list[tuple[str, str]] = []
         self._attachments: dict[str, Held] = {}
         self._known: dict[str, set[str]] = defaultdict(set)
         self._ever: set[str] = set()
         for drive, entries in diaries.items():
+            begun, guesses = 0.0, list[str]()
             for entry in entries:
                 self._take(drive, entry)
+                begun = entry["at"] if "act" in entry else begun
+                if "guess" in entry:
+                    guesses.append(_TOLD_APART.sub("", entry["guess"]))
+                elif "told" in entry:
+                    for where in guesses:
+                        self._guesses[drive, where].append((begun, entry["at"] + _AFTERWARDS))
+                    guesses.clear()
 
     def _take(self, drive: str, entry: Mapping[str, Any]) -> None:
         match entry:
             case {"read": md5, "path": path}:
                 self._read.append((md5, path))
-            case {"act": act, "at": at}:
+            case {"act": act, "at": at, "path": _}:
                 self.counts[f"{act}s"] += 1
                 if "token" in entry:
                     self._token_of[entry["md5"]] = entry["token"]
@@ -79,10 +89,9 @@ class Lineage:
                     self.findings.append(Finding("error", f"{drive}: {dict(entry)}"))
             case {"moved": token}:
                 self._moves[token].append(drive)
-            case {"guess": where}:
+            case {"guess": _}:
                 # What was replaced is not what the program had read: it is what its drive listed under the name.
                 self.counts["acts on a version that was only listed"] += 1
-                self._guesses.add((drive, _TOLD_APART.sub("", where)))
 
     def watch(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Go through what the witness saw."""
@@ -104,7 +113,7 @@ class Lineage:
                 Finding("half", f"{event['name']}: {event['who']} brought up what nobody saved")
             )
             return
-        self._attachments[event["id"]] = Held(token, event["name"])
+        self._attachments[event["id"]] = Held(token, f"{event['place']}/{event['name']}")
         self.live[token] += 1
         self._ever.add(token)
         self.counts["conflicts"] += " (conflict " in event["name"]
@@ -126,7 +135,7 @@ class Lineage:
         seers = {drive for drive, begun in self._sees[held.token] if begun <= at}
         if who in seers or (seers and who in self._moves[held.token]):
             return True
-        return (who, held.where) in self._guesses
+        return any(begun <= at <= ended for begun, ended in self._guesses[who, held.where])
 
     def judge(self, kept: Iterable[str] = ()) -> list[Finding]:
         """The end: what is lost, doubled, or was read and never saved.

@@ -21,7 +21,7 @@ SEED = os.environ.get("AEROFS_STORM_SEED") or secrets.token_hex(4)
 
 def saved(token: str, *sees: str) -> list[dict[str, Any]]:
     act = {"act": "save", "at": 1.0, "path": "f/n", "token": token, "md5": f"md5 {token}", "sees": [*sees]}
-    return [act, {"told": "done", "token": token}]
+    return [act, {"told": "done", "at": 1.5, "token": token}]
 
 
 def moved(token: str) -> list[dict[str, Any]]:
@@ -32,7 +32,15 @@ def moved(token: str) -> list[dict[str, Any]]:
 
 
 def added(who: str, token: str, attachment: str) -> dict[str, Any]:
-    return {"what": "added", "who": who, "id": attachment, "at": 2.0, "name": "n", "md5": f"md5 {token}"}
+    return {
+        "what": "added",
+        "who": who,
+        "id": attachment,
+        "at": 2.0,
+        "place": "f",
+        "name": "n",
+        "md5": f"md5 {token}",
+    }
 
 
 def told(who: str, attachment: str) -> dict[str, Any]:
@@ -66,6 +74,17 @@ def test_a_version_that_its_destroyer_never_read_was_destroyed() -> None:
     assert kinds(diaries, *events) == {"destroyed"}
     late = {"one": saved("a"), "other": saved("b", "a")}
     assert kinds(late, *events[:3], removed("other", "1", at=0.5)) == {"destroyed"}, "it read it afterwards"
+
+
+def test_a_version_that_was_only_listed_may_be_replaced_by_name_at_that_moment() -> None:
+    """Between the look and the `rename` another one took the name: that is what the program replaced."""
+    save, done = saved("b")
+    events = added("one", "a", "1"), told("other", "1"), added("other", "b", "2")
+    diaries = {"one": saved("a"), "other": [save, {"guess": "f/n"}, done]}
+    assert kinds(diaries, *events, removed("other", "1", at=2.0)) == set()
+    assert kinds(diaries, *events, removed("other", "1", at=9.0)) == {"destroyed"}
+    elsewhere = {"one": saved("a"), "other": [save, {"guess": "g/n"}, done]}
+    assert kinds(elsewhere, *events, removed("other", "1", at=2.0)) == {"destroyed"}
 
 
 def test_an_attachment_that_its_remover_was_never_told_of_was_unseen() -> None:

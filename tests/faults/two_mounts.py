@@ -56,8 +56,8 @@ class Quarrel:
         self._home = home
         with contextlib.closing(Platform.open(home / "data")) as platform:
             platform.add_definition("order", fields=["photos", "papers"])
-            for number in range(2):
-                platform.add_document("order", external_id=f"O-{number}")
+            names = [f"O-{number}" for number in range(2)]
+            self._documents = {platform.add_document("order", external_id=name): name for name in names}
         record = home / "record"
         record.touch()
         self._record = DiaryReader(record)
@@ -82,7 +82,7 @@ class Quarrel:
             for drive in self._drives.values():
                 drive.umount()
         lineage = Lineage(dict(self._diaries()))
-        lineage.watch(self._record.news())
+        lineage.watch(self._events())
         self._summary.findings += lineage.judge(self._kept)
         self._summary.counts = lineage.counts
         for name, drive in self._drives.items():
@@ -118,6 +118,14 @@ class Quarrel:
         for name in DRIVES:
             entries = [DiaryReader(self._diary(f"{name}{number}")).news() for number in range(EDITORS)]
             yield name, [entry for each in entries for entry in each]
+
+    def _events(self) -> Iterable[dict[str, Any]]:
+        """What the witness saw, places as they are in the drives."""
+        for event in self._record.news():
+            if "place" in event:
+                document, _, field = event["place"].partition("/")
+                event["place"] = f"order/{self._documents[document]}/{field}"
+            yield event
 
     def _compare(self) -> None:
         """Both drives show what the platform holds, under whatever names they tell equal titles apart by."""
