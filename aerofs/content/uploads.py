@@ -15,99 +15,19 @@ from pathlib import Path
 
 import trio
 
-from aerofs.content import labels
 from aerofs.content.blobs import Blobs
 from aerofs.content.journal import Journal
 from aerofs.content.operations import Operation, State, inherit
-from aerofs.content.puts import Put
-from aerofs.content.recognition import mistakable
+from aerofs.content.settling import Settling
 from aerofs.content.steps import Performer
 from aerofs.content.turns import Turns
+from aerofs.content.work import Work
 from aerofs.errors import AerofsError, NoSpaceError, QuotaError, UnavailableError
-from aerofs.model import AttachmentId, FieldRef
 
 log = logging.getLogger(__name__)
 
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 300.0
-
-
-class Work(Put):
-    """An operation that this process is to settle.
-
-    Attributes:
-        previous: The work that must be settled first.
-        busy: It stands in line for its turn, or has it: its row may not be changed from outside.
-        running: It has its turn: requests are under way.
-        error: What the last try met.
-        performed: Set when the platform has carried it out, though our own books are still open; at last with `tried`.
-        tried: Set when the first try has ended, one way or the other, or failed for the one before.
-        settled: Set at the very end: done, taken back, or dropped.
-        next_try: trio time of the next try; None while none is planned.
-        unwatched: It was cancelled, and nobody waits any more to hear that the platform refuses.
-        takes_content: Asked at the end; True where the caller keeps the local file.
-        heirs: Those that waited for it, once it is settled.
-        followed: How many rows that come after it are being written.
-        leaving: Its own row is being taken out of the journal.
-        hidden: Attachments that are hidden on its behalf until then.
-    """
-
-    def __init__(self, row: Operation, *, previous: "Work | None" = None) -> None:
-        super().__init__(row)
-        self.previous = previous
-        self.dropped = False
-        self.busy = False
-        self.running = False
-        self.error: AerofsError | None = None
-        self.performed = trio.Event()
-        self.tried = trio.Event()
-        self.settled = trio.Event()
-        self.wake = trio.Event()
-        self.next_try: float | None = None
-        self.unwatched = False
-        self.takes_content: Callable[[Work], bool] | None = None
-        self.heirs: list[Work] = []
-        self.followed = 0
-        self.leaving = False
-        self.hidden: list[AttachmentId] = []
-
-    def __repr__(self) -> str:
-        return f"<Work {self.row}{', running' if self.running else ''}>"
-
-    @property
-    def goes_on(self) -> bool:
-        """It will be performed without the user's word: neither it nor one that it waits for is held."""
-        if self.row.state is not State.QUEUED:
-            return False
-        return self.previous is None or self.previous.settled.is_set() or self.previous.goes_on
-
-    @property
-    def only_books_left(self) -> bool:
-        """The platform has carried it out, and the journal is about to learn it."""
-        return self.performed.is_set() and not self.tried.is_set()
-
-    def was_tried(self) -> None:
-        """Nobody is to wait for the first try any more."""
-        self.performed.set()
-        self.tried.set()
-
-    def shown_again(self) -> list[AttachmentId]:
-        """It is settled: what was hidden on its behalf is to be seen again, but for what an heir retires now."""
-        hidden, self.hidden = self.hidden, []
-        for heir in self.heirs:
-            if not heir.settled.is_set():
-                inherited = {old.attachment for old in heir.row.retire}
-                heir.hidden += [attachment for attachment in hidden if attachment in inherited]
-                hidden = [attachment for attachment in hidden if attachment not in inherited]
-        return hidden
-
-    @property
-    def fields(self) -> frozenset[FieldRef]:
-        """Every field that the operation touches."""
-        places = {self.row.place, *(old.place for old in self.row.retire)}
-        if self.row.copy_of is not None:
-            places.add(self.row.copy_of[0])
-        return frozenset(places)
 
 
 class Uploads:
@@ -126,8 +46,7 @@ class Uploads:
         """Wire the room; `together`: how many files may be added to one field at the same time."""
         self._performer = performer
         self._journal = journal
-        self._blobs = blobs
-        self._drafts = drafts
+        self._settling = Settling(journal, blobs, drafts)
         self._nursery = nursery
         self._works: dict[int, Work] = {}
         self._turns = Turns(together=together)
@@ -262,12 +181,7 @@ class Uploads:
         if row.state is State.HELD:
             work.row = replace(work.row, state=State.QUEUED, error="", errno=0)
             work.wake.set()
-        self._label(work.row)
-        await self._journal.record(work.row)
-
-    def _label(self, row: Operation) -> None:
-        if row.content is not None:
-            labels.write(self._drafts / row.content, row)
+        await self._settling.anew(work)
 
     def retry(self, *, held: bool = False) -> None:
         """Try at once what waits for its next try (the platform is back), held ones only if asked."""
@@ -302,11 +216,7 @@ class Uploads:
 
     async def _forget(self, work: Work) -> None:
         await self._leave(work)
-        try:
-            await self._journal.remove(work.row.id, settled=work.row, durable=True)
-        except AerofsError as error:
-            log.error("%s: could not be taken out of the journal: %s", work.row, error)
-        self._dispose_content(work)
+        await self._settling.forget(work)
 
     async def _leave(self, work: Work) -> None:
         """From now on nothing comes after it any more."""
@@ -411,46 +321,12 @@ class Uploads:
     async def _settle(self, work: Work) -> None:
         await self._leave(work)
         try:
-            await self._take_out(work)
+            await self._settling.take_out(work, self)
         except BaseException:
             work.leaving = False
             raise
         self._works.pop(work.row.id, None)
-        self._dispose_content(work)
-
-    async def _take_out(self, work: Work) -> None:
-        added, told = work.row.added, []
-        for later in self:
-            if later.previous is work:
-                later.row, later.previous = inherit(later.row, work.row), None
-                work.heirs.append(later)
-            elif added is not None and later is not work and mistakable(later.row, work.row.place, added):
-                later.row = replace(later.row, known=later.row.known | {added.id})
-                told.append(later.row)
-        # (After a journal that failed once, an heir may be settled by now: its row is not to rise again.)
-        heirs = [heir.row for heir in work.heirs if heir.row.id in self._works]
-        for changed in (*heirs, *told):
-            self._label(changed)
-        await self._journal.remove(work.row.id, successors=[*heirs, *told], settled=work.row)
-
-    def _dispose_content(self, work: Work) -> None:
-        row = work.row
-        try:
-            taken = work.takes_content(work) if work.takes_content is not None else False
-        except Exception:  # the operation is over, whatever its file makes of that
-            log.exception("%s: unexpected", row)
-            taken = True
-        if row.content is None and row.copy_of is not None and row.added is not None:
-            self._blobs.share(row.copy_of[1], row.added.id)
-        if row.content is None or taken:
-            return
-        path = self._drafts / row.content
-        added = row.added
-        whole = work.damage is None and not row.resizes
-        if added is not None and whole and added.size in (None, row.size):
-            self._blobs.adopt(added.id, path, row.size)
-        else:
-            path.unlink(missing_ok=True)
+        self._settling.dispose(work)
 
     async def _rest(self, work: Work, seconds: float | None) -> None:
         """Wait until woken, or for `seconds`."""
@@ -481,15 +357,6 @@ class Uploads:
     def _changed(self) -> None:
         self._change.set()
         self._change = trio.Event()
-
-
-def coming_after(row: Operation, previous: Work | None) -> tuple[Operation, Work | None]:
-    """A new row that comes after an operation, and the one that it waits for: none where that is settled by now."""
-    if previous is None:
-        return row, None
-    if previous.settled.is_set():
-        return inherit(row, previous.row), None
-    return replace(row, after=previous.row.id), previous
 
 
 def _pause(tries: int) -> float:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import trio
 
 from aerofs.content.operations import Retire, Role
-from aerofs.content.uploads import Work
+from aerofs.content.work import Work
 from aerofs.errors import DeadlineError
 from aerofs.filesystem.commits import Commits
 from aerofs.filesystem.kernel import Kernel

@@ -17,7 +17,8 @@ from aerofs.content.blobs import Blobs
 from aerofs.content.draft import Draft, digest, local_error
 from aerofs.content.journal import Journal
 from aerofs.content.operations import Operation, Retire, Role, State
-from aerofs.content.uploads import Uploads, Work, coming_after
+from aerofs.content.uploads import Uploads
+from aerofs.content.work import Work, coming_after
 from aerofs.errors import AerofsError, UnavailableError
 from aerofs.filesystem.kernel import Kernel
 from aerofs.filesystem.nodes import FileNode, Life

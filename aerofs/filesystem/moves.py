@@ -12,7 +12,8 @@ import trio
 
 from aerofs.content.journal import Journal
 from aerofs.content.operations import Operation, Retire, Role
-from aerofs.content.uploads import Uploads, Work, coming_after
+from aerofs.content.uploads import Uploads
+from aerofs.content.work import Work, coming_after
 from aerofs.errors import (
     AerofsError,
     ExistsError,

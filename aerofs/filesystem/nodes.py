@@ -9,7 +9,7 @@ from enum import Enum, auto
 
 from aerofs.content.draft import Draft
 from aerofs.content.operations import Retire
-from aerofs.content.uploads import Work
+from aerofs.content.work import Work
 from aerofs.model import Attachment, AttachmentId, Definition, DocumentId, FieldRef
 from aerofs.namespace.names import encode
 

@@ -14,7 +14,7 @@ import trio
 from aerofs.content.blobs import Blobs
 from aerofs.content.draft import Draft
 from aerofs.content.journal import Fact, Journal
-from aerofs.content.uploads import Work
+from aerofs.content.work import Work
 from aerofs.errors import AerofsError
 from aerofs.filesystem.kernel import Kernel
 from aerofs.filesystem.nodes import FileNode, Life
@@ -92,12 +92,22 @@ class Outcomes:
                 node.work = earlier if earlier is not None and not earlier.settled.is_set() else None
             if not BESIDE_WAIT:
                 self._tree.step_aside(node)
+            self._keep_hidden_for_heirs(node, done)
             kept = self._settled(node, done, frozen)
             for attachment in done.shown_again():
                 self._tree.overlay.unhide(attachment)
             return kept
 
         work.announced, work.retracted, work.takes_content = announced, retracted, settled
+
+    def _keep_hidden_for_heirs(self, node: FileNode, work: Work) -> None:
+        """A file that was renamed over is over, too: what it was is not seen before whoever took its name is settled."""
+        if node.life is not Life.UNLINKED or node.attachment is None or not self._tree.is_placed(node):
+            return
+        for heir in work.heirs:
+            if any(old.attachment == node.attachment.id for old in heir.row.retire):
+                self._tree.overlay.hide(node.attachment.id)
+                heir.hidden.append(node.attachment.id)
 
     def _settled(self, node: FileNode, work: Work, frozen: Path | None) -> bool:
         """The operation is over. Returns whether the node keeps the local file."""

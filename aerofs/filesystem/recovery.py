@@ -11,7 +11,8 @@ from aerofs.content.draft import Draft, digest
 from aerofs.content.journal import Journal
 from aerofs.content.operations import Operation, State
 from aerofs.content.spool import Spool
-from aerofs.content.uploads import Uploads, Work
+from aerofs.content.uploads import Uploads
+from aerofs.content.work import Work
 from aerofs.errors import AerofsError
 from aerofs.filesystem.commits import Commits
 from aerofs.filesystem.nodes import DefinitionNode, DocumentNode, FieldNode, FileNode, Life

@@ -16,7 +16,8 @@ from aerofs.content import decisions
 from aerofs.content.conflicts import Conflicts
 from aerofs.content.journal import Journal
 from aerofs.content.operations import State
-from aerofs.content.uploads import Uploads, Work
+from aerofs.content.uploads import Uploads
+from aerofs.content.work import Work
 from aerofs.errors import NotFoundError, RefusedError
 from aerofs.filesystem.commits import Commits
 from aerofs.filesystem.nodes import FileNode, Life

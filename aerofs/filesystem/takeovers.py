@@ -3,7 +3,8 @@
 import trio
 
 from aerofs.content.operations import Retire, Role, State
-from aerofs.content.uploads import Uploads, Work
+from aerofs.content.uploads import Uploads
+from aerofs.content.work import Work
 from aerofs.errors import DeadlineError, RefusedError
 from aerofs.filesystem.asides import Asides, Claim
 from aerofs.filesystem.commits import Commits

@@ -10,7 +10,8 @@ import trio
 from aerofs.content.journal import Journal
 from aerofs.content.operations import Retire, Role, State
 from aerofs.content.puts import Remote
-from aerofs.content.uploads import Uploads, Work
+from aerofs.content.uploads import Uploads
+from aerofs.content.work import Work
 from aerofs.errors import (
     IsDirectoryError,
     NotFoundError,

@@ -17,7 +17,8 @@ from aerofs.content.operations import Operation, Retire, Role, Secured, State
 from aerofs.content.puts import Put
 from aerofs.content.steps import Performer
 from aerofs.content.store import Store
-from aerofs.content.uploads import Uploads, Work
+from aerofs.content.uploads import Uploads
+from aerofs.content.work import Work
 from aerofs.errors import AerofsError, DeniedError, NoSpaceError, UnavailableError
 from aerofs.model import Attachment, AttachmentId, DefinitionId, DocumentId, FieldRef, ValuePath
 

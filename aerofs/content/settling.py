@@ -1,0 +1,83 @@
+"""The end of an operation: its row leaves the journal, who waited for it learns what it left, its file goes on."""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from aerofs.content import labels
+from aerofs.content.blobs import Blobs
+from aerofs.content.journal import Journal
+from aerofs.content.operations import Operation, inherit
+from aerofs.content.recognition import mistakable
+from aerofs.content.work import Work
+from aerofs.errors import AerofsError
+
+log = logging.getLogger(__name__)
+
+
+class Settling:
+    """Keeps the books of a mount's operations."""
+
+    def __init__(self, journal: Journal, blobs: Blobs, drafts: Path) -> None:
+        self._journal = journal
+        self._blobs = blobs
+        self._drafts = drafts
+
+    async def anew(self, work: Work) -> None:
+        """The operation intends something else from now on."""
+        self._label(work.row)
+        await self._journal.record(work.row)
+
+    async def take_out(self, work: Work, others: Iterable[Work]) -> None:
+        """The operation is done: whoever waited for it inherits, and nobody takes what it brought up for their own.
+
+        Raises:
+            AerofsError: The journal could not be written; to be done again.
+        """
+        added, told = work.row.added, []
+        others = list(others)
+        for later in others:
+            if later.previous is work:
+                later.row, later.previous = inherit(later.row, work.row), None
+                work.heirs.append(later)
+            elif added is not None and later is not work and mistakable(later.row, work.row.place, added):
+                later.row = replace(later.row, known=later.row.known | {added.id})
+                told.append(later.row)
+        # (After a journal that failed once, an heir may be settled by now: its row is not to rise again.)
+        heirs = [heir.row for heir in work.heirs if heir in others]
+        for changed in (*heirs, *told):
+            self._label(changed)
+        await self._journal.remove(work.row.id, successors=[*heirs, *told], settled=work.row)
+
+    async def forget(self, work: Work) -> None:
+        """The operation is given up."""
+        try:
+            await self._journal.remove(work.row.id, settled=work.row, durable=True)
+        except AerofsError as error:
+            log.error("%s: could not be taken out of the journal: %s", work.row, error)
+        self.dispose(work)
+
+    def dispose(self, work: Work) -> None:
+        """What becomes of its file: the blob of what it was brought up as, if nobody else keeps it."""
+        row = work.row
+        try:
+            taken = work.takes_content(work) if work.takes_content is not None else False
+        except Exception:  # the operation is over, whatever its file makes of that
+            log.exception("%s: unexpected", row)
+            taken = True
+        if row.content is None and row.copy_of is not None and row.added is not None:
+            self._blobs.share(row.copy_of[1], row.added.id)
+        if row.content is None or taken:
+            return
+        path = self._drafts / row.content
+        added = row.added
+        whole = work.damage is None and not row.resizes
+        if added is not None and whole and added.size in (None, row.size):
+            self._blobs.adopt(added.id, path, row.size)
+        else:
+            path.unlink(missing_ok=True)
+
+    def _label(self, row: Operation) -> None:
+        if row.content is not None:
+            labels.write(self._drafts / row.content, row)
