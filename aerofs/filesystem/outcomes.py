@@ -101,7 +101,7 @@ class Outcomes:
         work.announced, work.retracted, work.takes_content = announced, retracted, settled
 
     def _keep_hidden_for_heirs(self, node: FileNode, work: Work) -> None:
-        """A file that was renamed over is over, too: what it was is not seen before whoever took its name is settled."""
+        """A file was renamed over, and is over: what it was is not seen before whoever took its name is settled."""
         if node.life is not Life.UNLINKED or node.attachment is None or not self._tree.is_placed(node):
             return
         for heir in work.heirs:

@@ -1,0 +1,33 @@
+"""What the state machine of `tests/properties` found, each in as few steps as it takes."""
+
+import pytest
+
+from aerofs.errors import UnavailableError
+from tests.contract.conftest import Drive, Office
+
+A = "invoice/1/scan/a.txt"
+B = "invoice/1/copies/a.txt"
+
+
+async def _queued(drive: Drive, path: str, data: bytes) -> None:
+    """A save that waits for the platform to come back."""
+    with pytest.raises(UnavailableError):
+        await drive.write(path, data)
+
+
+async def test_a_file_renamed_over_a_queued_save_shows_nothing_of_what_that_was_to_replace(
+    office: Office,
+) -> None:
+    office.add(A, b"one")
+    office.add(B, b"old")
+    async with office.mounted() as drive:
+        assert await drive.read(A) == b"one"
+        assert await drive.read(B) == b"old"
+        drive.network.away = True
+        await _queued(drive, B, b"new")
+        await drive.rename(A, B)
+        assert await drive.names("invoice/1/copies") == ["a.txt"]
+        await drive.back()
+        assert await drive.names("invoice/1/copies") == ["a.txt"]
+        assert office.stored() == [("1/copies/a.txt", b"one")]
+        drive.assert_nothing_left()
