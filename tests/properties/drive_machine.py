@@ -377,6 +377,7 @@ class DriveMachine(RuleBasedStateMachine):
         except NotDone:
             if self.drive.stat(file.inode).size != size:
                 raise
+        file.mtime_ns = None
         if size != len(before):
             self._changed(file, before[:size].ljust(size, b"\0"))
         if handle is None and not file.writers and file.linked and (size or file.local):
@@ -517,6 +518,21 @@ class DriveMachine(RuleBasedStateMachine):
         with self._step():
             self.drive.fault(accident)
 
+    @rule(accident=ACCIDENTS, what=st.sampled_from(("save", "rename", "unlink")), pick=picks, there=picks)
+    def unlucky(self, accident: Fault, what: str, pick: tuple[str, int], there: tuple[str, int]) -> None:
+        """Something goes wrong in the middle of a call."""
+        with self._step():
+            self.drive.fault(accident)
+            self._attempt(what, self._place(pick), self._place(there))
+
+    def _attempt(self, what: str, place: Place, new: Place) -> None:
+        if what == "save":
+            self._save(place, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0)
+        elif what == "unlink":
+            self._unlink(place)
+        else:
+            self._rename(place, new, 0)
+
     @rule()
     def heal(self) -> None:
         with self._step():
@@ -548,6 +564,7 @@ class DriveMachine(RuleBasedStateMachine):
     def _sleep(self, seconds: float) -> None:
         for file in self.model.files:
             if file.dirty and not file.local:
+                file.unsure |= not file.durable
                 file.durable.append(file.data)  # an open file that is quiet is saved
                 file.rowed = True
         self.drive.sleep(seconds)
@@ -623,19 +640,15 @@ class DriveMachine(RuleBasedStateMachine):
             self.drive.die_at(request, answered=answered)
             try:
                 with suppress(NotDone):
-                    if what == "save":
-                        self._save(old, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0)
-                    elif what == "unlink":
-                        self._unlink(old)
-                    else:
-                        self._rename(old, new, 0)
+                    self._attempt(what, old, new)
                 self.drive.die_at(-1, answered=False)
             except DiedError:
                 if what == "save" and len(self.handles) > opened:
                     file = self.handles[-1].file
-                self.model.died(
-                    [file] if file else [], new if what == "rename" else old if what == "save" else None
-                )
+                place = {"save": old, "rename": new}.get(what)
+                if what == "rename" and over is not None and not over.local:
+                    place = (new[0], over.title)
+                self.model.died([file] if file else [], place)
                 if what == "rename":
                     self.model.died([over] if over else [], None)
                 self.model.died([put_aside] if put_aside else [], None)

@@ -26,7 +26,7 @@ class File:
         data: What its readers see.
         colleagues: Nobody here has ever changed it.
         local: Its name never leaves this machine; `exclusive`: for a minute only.
-        aside: Where the platform still shows it, after it was renamed to a local name.
+        aside: Where the platform still shows it, after it was renamed to a local name, and as what (`stood`).
         was_up: It was handed to the platform once, so that it may be put aside.
         linked: It has a name.
         gone: A colleague removed it, and nothing newer of it is here.
@@ -36,6 +36,7 @@ class File:
         durable: What a crash may leave of it; nothing: it was never accepted.
         durable_places: The same of its place.
         rowed: What is written from now on may be found after a crash.
+        unsure: A crash may leave nothing of it.
         maybe: After a crash: places and bytes besides the usual ones.
         replaces: Whom it has taken the name of, before it was accepted itself.
     """
@@ -47,6 +48,7 @@ class File:
     local: bool = False
     exclusive: bool = False
     aside: Place | None = None
+    stood: bytes = b""
     was_up: bool = False
     linked: bool = True
     gone: bool = False
@@ -58,6 +60,7 @@ class File:
     maybe: list[tuple[Place, bytes]] = field(default_factory=list)
     replaces: list["File"] = field(default_factory=list)
     rowed: bool = False
+    unsure: bool = False
     inode: int | None = None
     mtime_ns: int | None = None
     mode: int | None = None
@@ -79,6 +82,7 @@ class File:
     def journalled(self) -> None:
         """A crash leaves it as it is now, or as it is written from now on."""
         self.durable, self.durable_places, self.rowed = [self.data], [self.place], True
+        self.unsure = False
         self.replaces.clear()
 
     def may_stand_as(self, standing: Standing) -> bool:
@@ -87,13 +91,16 @@ class File:
         return any(
             standing.field == place[0]
             and standing.data == data
-            and (self.may_be_called(standing.title) or standing.title == place[1])
+            and (self.may_be_called(standing.title) or self._called(place[1], standing.title))
             for place, data in ways
         )
 
     def may_be_called(self, title: str) -> bool:
         """Whether that is a right title for it."""
-        return title == self.title or (self.loose and is_conflict(self.title, title))
+        return self._called(self.title, title)
+
+    def _called(self, title: str, found: str) -> bool:
+        return found == title or (self.loose and is_conflict(title, found))
 
 
 @dataclass
@@ -217,15 +224,17 @@ class Model:
 
     def _replace(self, file: File, old: File, place: Place | None) -> None:
         """Until the file is accepted, a crash may leave the old one where it was on the platform."""
-        if place is not None:
-            twin = File(
-                place, old.title if old.place == place else place[1], old.data, linked=False, optional=True
-            )
+        stood = [old.stood] if place == old.aside else old.durable
+        if place is not None and stood:
+            twin = File(place, old.title, stood[0], maybe=[(place, data) for data in stood])
+            twin.linked, twin.optional = False, True
             twin.loose = old.loose
             file.replaces.append(twin)
 
     def changed(self, file: File, data: bytes) -> None:
         """A program changed its bytes."""
+        if file.gone:
+            file.durable.clear()
         file.data, file.dirty, file.gone, file.mtime_ns = data, True, False, None
         file.loose |= file.place[0] in self.murky
         if file.rowed:
@@ -248,7 +257,7 @@ class Model:
         back = file.aside == place and over is None
         if is_local(place[1]):
             if not file.local and file.was_up:
-                file.aside = file.place
+                file.aside, file.stood = file.place, file.data
             file.place, file.local, file.exclusive = place, True, False
         else:
             file.place, file.local, file.exclusive, file.was_up = place, False, False, True
@@ -258,7 +267,10 @@ class Model:
                 self._claim(file)
         file.loose |= place[0] in self.murky
         if file.gone:
+            # What the drive has of it may do, or it may not.
             file.optional = True
+            file.gone = not file.local
+            self.murky.add(place[0])
         if file.dirty and file.writers:
             file.durable_places.append(place)
         else:
@@ -278,10 +290,12 @@ class Model:
                 self.may_stand(file, file.aside)
             else:
                 file.durable_places.append(place)
+                file.optional |= file.gone
+                file.loose |= place[0] in self.murky
 
     def may_stand(self, file: File, place: Place | None) -> None:
         if place is not None:
-            twin = self.new(place, file.data)
+            twin = self.new(place, file.stood)
             twin.linked, twin.optional, twin.loose, twin.local = False, True, True, False
 
     def remounted(self, *, crashed: bool) -> None:
@@ -306,7 +320,7 @@ class Model:
         else:
             file.maybe = [(place, data) for place in file.durable_places for data in file.durable]
             # New, and in the middle of its first save.
-            file.optional |= not file.was_up and not file.local
+            file.optional |= file.unsure or (not file.was_up and not file.local)
 
     # -- what a colleague does -----------------------------------------------------------------------------------
 
@@ -318,10 +332,12 @@ class Model:
         if file is None or not file.linked:
             return
         file.loose = True
-        if standing.data != file.data:
-            return
         if file.dirty:
-            file.optional |= file.rowed
+            if not file.rowed:
+                file.durable.clear()  # the version that a crash would have left
+            file.optional |= file.rowed and standing.data == file.data
+            return
+        if standing.data != file.data:
             return
         if (standing.field, standing.title) != (file.place[0], file.title) and not is_conflict(
             file.title, standing.title

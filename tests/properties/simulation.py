@@ -14,12 +14,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from contextlib import AsyncExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from random import Random
 from typing import Any, TypeVar
 from unittest import mock
 
 import httpx
 import trio
+from outcome import Outcome, Value, acapture, capture
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from aerofs.content.store import Store
@@ -233,30 +235,21 @@ class Simulation:
     def __init__(self, **given: object) -> None:
         self._given = given
         self._clock = MockClock()
-        self._calls: list[BaseException] = []
-        self._ready = threading.Event()
+        self._orders: SimpleQueue[Callable[[], Awaitable[Any]] | None] = SimpleQueue()
+        self._outcomes: SimpleQueue[Outcome[Any]] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
-        self._ready.wait()
-        if self._failure is not None:
-            raise self._failure
-
-    _failure: BaseException | None = None
+        self._outcomes.get().unwrap()
 
     # -- the loop ------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        try:
-            with (
-                _in_memory() as self._disk,
-                mock.patch.object(trio.to_thread, "run_sync", _inline),
-                mock.patch.object(uuid, "uuid4", partial(_uuid, Random(0))),
-            ):
-                trio.run(self._main, clock=self._clock)
-        except BaseException as error:  # noqa: BLE001  it is raised where it is waited for
-            self._failure = error
-        finally:
-            self._ready.set()
+        with (
+            _in_memory() as self._disk,
+            mock.patch.object(trio.to_thread, "run_sync", _inline),
+            mock.patch.object(uuid, "uuid4", partial(_uuid, Random(0))),
+        ):
+            self._outcomes.put(capture(partial(trio.run, self._main, clock=self._clock)))
 
     async def _main(self) -> None:
         config = SandboxConfig()
@@ -270,11 +263,12 @@ class Simulation:
             self._documents = {
                 name: self.records.add_document(DEFINITION, external_id=name) for name in names
             }
-            self._token, self._stop = trio.lowlevel.current_trio_token(), trio.Event()
             async with trio.open_nursery() as self._nursery:
                 await self._mount("0")
-                self._ready.set()
-                await self._stop.wait()
+                self._outcomes.put(Value(None))
+                # Blocking on purpose: between two calls nothing moves at all.
+                while (order := self._orders.get()) is not None:
+                    self._outcomes.put(await acapture(order))
                 await self._unmount()
                 self._nursery.cancel_scope.cancel()
 
@@ -352,27 +346,32 @@ class Simulation:
         async def bounded() -> T:
             # Time passes while nothing else is left to do.
             self._clock.autojump_threshold = 0 if patient else float("inf")
-            self.wire.scope = trio.CancelScope()
+            wire = self.wire
+            wire.scope = trio.CancelScope()
             try:
-                with trio.fail_after(bound), self.wire.scope:
-                    return await call()
-                raise DiedError
+                with trio.fail_after(bound), wire.scope:
+                    result = await call()
             except AerofsError as error:
+                if wire.dead:
+                    raise DiedError from error
                 raise OSError(error.errno, f"{type(error).__name__}: {error}") from error
             except trio.TooSlowError:
                 raise AssertionError("it hangs") from None
             finally:
                 self._clock.autojump_threshold = float("inf")
+            if wire is self.wire and wire.dead:
+                raise DiedError
+            return result
 
-        return trio.from_thread.run(bounded, trio_token=self._token)
+        self._orders.put(bounded)
+        result: T = self._outcomes.get().unwrap()
+        return result
 
     def end(self) -> None:
         """Stop everything; the disk is forgotten."""
-        if self._thread.is_alive():
-            trio.from_thread.run_sync(self._stop.set, trio_token=self._token)
+        self._orders.put(None)
+        self._outcomes.get().unwrap()
         self._thread.join(30)
-        if self._failure is not None:
-            raise self._failure
 
     # -- what programs do ----------------------------------------------------------------------------------------
 
