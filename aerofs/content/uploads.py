@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 300.0
+_TROUBLE = 3
+"""Temporary failures without a success in between, after which not one file but the platform seems to be the cause."""
 
 
 class Uploads:
@@ -50,6 +52,7 @@ class Uploads:
         self._nursery = nursery
         self._works: dict[int, Work] = {}
         self._turns = Turns(together=together)
+        self._failures = 0
         self._change = trio.Event()
         self._ending = False
         self._waiting: set[trio.CancelScope] = set()
@@ -246,6 +249,7 @@ class Uploads:
             try:
                 await self._performer.perform(work)
                 work.performed.set()
+                self._succeeded()
                 await self._settle(work)
             except AerofsError as error:
                 if work.row.cancelled and work.unwatched and not error.temporary:
@@ -297,6 +301,7 @@ class Uploads:
             work.row, state=state, tries=work.row.tries + 1, error=str(error), errno=error.errno
         )
         work.error = error
+        self._failures += temporary
         log.info("%s: %s; %s", work.row.path, error, "will be tried again" if temporary else "held")
         await self._noted(work)
         work.was_tried()
@@ -304,6 +309,14 @@ class Uploads:
             later.error = error
             later.was_tried()
         self._changed()
+
+    def _succeeded(self) -> None:
+        """After a time in which the platform had nothing but errors, nobody waits for his next try any longer."""
+        if self._failures >= _TROUBLE:
+            for work in self:
+                if work.next_try is not None:
+                    work.wake.set()
+        self._failures = 0
 
     def _followers(self, work: Work) -> Iterator[Work]:
         """Every operation that waits for this one, directly or not."""

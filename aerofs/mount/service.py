@@ -217,9 +217,12 @@ class Service:
 
 async def watch_reachability(platform: Platform, filesystem: Filesystem) -> None:
     """While the platform is away, ask for it; when it is back, try at once what waits."""
+    known = platform.outages
     while True:
         await trio.sleep(PROBE_PAUSE)
-        if not platform.reachable and await platform.probe():
+        # (Any other request may have found out that it is back.)
+        if (platform.reachable or await platform.probe()) and platform.outages != known:
+            known = platform.outages
             filesystem.retry()
 
 

@@ -18,6 +18,9 @@ class Breaker:
     """Open: the platform is away. Closed: as far as we know it is there.
 
     One probe runs at a time. The pauses between probes grow while the platform stays away.
+
+    Attributes:
+        openings: How often it was opened, so far.
     """
 
     def __init__(
@@ -38,7 +41,7 @@ class Breaker:
         self._pause = pause
         self._probe_at = math.inf
         self._is_probing = False
-        self._openings = 0
+        self.openings = 0
 
     def __repr__(self) -> str:
         return f"<Breaker {self.state}, {self._refused} refused>"
@@ -106,11 +109,11 @@ class Breaker:
     def statistics(self) -> dict[str, object]:
         """Return its state, and how often and since when it was open."""
         since = None if self._opened_at is None else round(self._clock() - self._opened_at, 3)
-        return {"state": self.state, "openings": self._openings, "open_for": since}
+        return {"state": self.state, "openings": self.openings, "open_for": since}
 
     def _open(self) -> None:
         if self._opened_at is None:
             log.info("the platform is not reachable: calls fail at once until it answers a probe")
-            self._openings += 1
+            self.openings += 1
             self._opened_at = self._clock()
             self._probe_at = self._opened_at + self._pause

@@ -261,6 +261,11 @@ class Platform:
         """Whether the platform answered when it was last asked, or was not asked yet."""
         return self._exchange.breaker.reachable
 
+    @property
+    def outages(self) -> int:
+        """How often the platform was found to be away, so far."""
+        return self._exchange.breaker.openings
+
     async def probe(self) -> bool:
         """Ask whether the platform is there, and tell the breaker. It takes a few seconds at most."""
         return await self._exchange.probe()

@@ -179,6 +179,25 @@ async def test_after_a_crash_in_the_outage_the_next_mount_uploads_the_last_of_fi
         drive.assert_nothing_left()
 
 
+async def test_what_waits_goes_up_also_when_another_request_found_out_that_the_platform_is_back(
+    office: Office, clock: MockClock
+) -> None:
+    office.add(A, b"old")
+    async with office.mounted(document_ttl=TTL) as drive, watched(drive):
+        await shown(drive, b"old")
+        drive.network.away = True
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(in_place, drive, b"new", within=11.0))
+            await passes(drive, clock, 11.0)
+        await passes(drive, clock, OUTAGE)
+        drive.network.away = False
+        assert await drive.platform.probe()
+        await passes(drive, clock, PROBE_PAUSE + 2)
+        assert drive.filesystem.saves() == []
+        assert office.stored() == [("1/scan/a.txt", b"new")]
+        drive.assert_nothing_left()
+
+
 async def test_an_editor_that_puts_its_backup_back_when_the_close_fails_finds_the_original(
     office: Office, clock: MockClock
 ) -> None:

@@ -399,6 +399,38 @@ async def test_retry_does_not_wait_for_the_pause(tmp_path: Path) -> None:
             await work.settled.wait()
 
 
+async def test_the_first_that_arrives_after_a_time_of_errors_brings_the_others(
+    tmp_path: Path, clock: MockClock
+) -> None:
+    del clock
+    async with opened(tmp_path) as room:
+        room.steps.answers.update(a=[AWAY] * 6, b=[AWAY] * 6)
+        waiting = [await room.submit(save("a")), await room.submit(save("b", "copies"))]
+        while len(room.steps.asked) < 12:  # noqa: ASYNC110  the clock is a mock
+            await trio.sleep(1)
+        assert min(work.next_try or 0 for work in waiting) > trio.current_time() + 10
+        before = trio.current_time()
+        await (await room.submit(save("c"))).settled.wait()
+        for work in waiting:
+            await work.settled.wait()
+        assert trio.current_time() < before + 1
+
+
+async def test_one_that_fails_while_others_arrive_keeps_its_pauses(tmp_path: Path, clock: MockClock) -> None:
+    del clock
+    async with opened(tmp_path) as room:
+        room.steps.answers["a"] = [AWAY] * 4
+        work = await room.submit(save("a"))
+        number = 0
+        while not work.settled.is_set():
+            await (await room.submit(save(f"b{number}", "copies"))).settled.wait()
+            await trio.sleep(0.5)
+            number += 1
+        tried = [time for title, time in room.steps.asked if title == "a"]
+        pauses = [later - earlier for earlier, later in pairwise(tried)]
+        assert all(earlier < later for earlier, later in pairwise(pauses)), pauses
+
+
 async def test_one_that_was_refused_is_held_until_it_is_asked_for(tmp_path: Path, clock: MockClock) -> None:
     del clock
     async with opened(tmp_path) as room:
