@@ -44,6 +44,8 @@ KINDS = (
     "killed while it recovers",
 )
 CHANGING = ("save", "delete", "copy")
+WAYS = ((), (), ("silent-copy",), ("save-answers-field",), ("no-sizes",), ("redirect-urls", "no-range"))
+"""How the platform speaks."""
 
 
 @dataclass
@@ -194,6 +196,7 @@ class KillStorm:
     def _go_wrong(self, kind: str) -> None:
         """What is wrong besides, at the moment of the kill."""
         few = self._random.randrange(1, 6)
+        self._server.speak(*self._random.choice(WAYS))
         for what in CHANGING:
             match kind:
                 case "slow platform" | "write-back" | "killed while it drains":

@@ -128,6 +128,10 @@ class Server:
         """Forget the faults."""
         self._ask("DELETE", "faults")
 
+    def speak(self, *variants: str) -> None:
+        """Speak in these ways, and no other, until it is started again."""
+        self._ask("PUT", "variants", {"presets": [*variants]})
+
     def stats(self) -> dict[str, Any]:
         """All counters."""
         return self._ask("GET", "stats")
