@@ -16,7 +16,7 @@ import trio
 from aerofs.content.draft import digest, local_error
 from aerofs.content.operations import Operation
 from aerofs.content.puts import Remote
-from aerofs.errors import RefusedError
+from aerofs.errors import RefusedError, UnavailableError
 from aerofs.model import Attachment, AttachmentId, FieldRef
 
 Fetch: TypeAlias = Callable[[FieldRef, Attachment], AbstractAsyncContextManager[Path]]
@@ -85,12 +85,16 @@ class Recognition:
                 raise RefusedError(
                     f"{path}: a new file of this name gives no address, so ours cannot be told"
                 )
-            found = sha256()
+            found, size = sha256(), 0
             async with self._remote.download(entry.url) as download:
                 async for chunk in download.chunks():
                     found.update(chunk)
+                    size += len(chunk)
             if found.hexdigest() == expected:
                 return entry
+            if entry.size not in (None, size):
+                # A proxy's page, say: these are not its bytes, so whether it is ours is not known yet.
+                raise UnavailableError(f"{path}: {size} bytes came for a file of {entry.size}")
         return None
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from aerofs.errors import UnavailableError
+from aerofs.sandbox import Fault
 from tests.contract.conftest import Drive, Office
 
 A = "invoice/1/scan/a.txt"
@@ -30,4 +31,15 @@ async def test_a_file_renamed_over_a_queued_save_shows_nothing_of_what_that_was_
         await drive.back()
         assert await drive.names("invoice/1/copies") == ["a.txt"]
         assert office.stored() == [("1/copies/a.txt", b"one")]
+        drive.assert_nothing_left()
+
+
+async def test_a_page_in_the_place_of_the_bytes_does_not_make_our_own_file_a_strangers(office: Office) -> None:
+    async with office.mounted() as drive:
+        await drive.names("invoice/1/scan")
+        office.sandbox.add_fault(Fault("save", "drop_answer"))
+        office.sandbox.add_fault(Fault("download", "html"))
+        await _queued(drive, A, b"once")
+        await drive.drained()
+        assert office.stored() == [("1/scan/a.txt", b"once")]
         drive.assert_nothing_left()
