@@ -9,6 +9,7 @@ import secrets
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ DRIVES = ("one", "other")
 FIELDS = ("order/O-0/photos", "order/O-0/papers", "order/O-1/photos")
 TIMES = {"AEROFS_DOCUMENT_TTL": "0.5", "AEROFS_LISTING_TTL": "0.5", "AEROFS_NEGATIVE_TTL": "0.2"}
 LOCAL = ".part"
+NAMES_SETTLE = 8.0
+"""Seconds after which a file that had to stand beside a colleague's has its own name also where it was saved."""
 SLOW = 0.01
 """Seconds that a change takes at the least, so that drives meet in the middle of them."""
 
@@ -131,15 +134,19 @@ class Quarrel:
         """Both drives show what the platform holds, under whatever names they tell equal titles apart by."""
         stored = _by_field((file.path, file.md5) for file in self._server.peek({}))
         for name, drive in self._drives.items():
-            drive.ask("refresh")
-            tree = drive.tree()
-            self._kept += [md5 for path, md5 in tree.items() if path.endswith(LOCAL)]
-            shown = _by_field(tree.items())
+            ends = time.monotonic() + NAMES_SETTLE
+            while (shown := self._shown(drive)) != stored and time.monotonic() < ends:
+                time.sleep(0.5)
             if shown != stored:
                 differ = {
                     what: (shown[what], stored[what]) for what in {*(shown - stored), *(stored - shown)}
                 }
                 self._summary.findings.append(Finding("damaged", f"{name} shows otherwise: {differ}"))
+            self._kept += [md5 for path, md5 in drive.tree().items() if path.endswith(LOCAL)]
+
+    def _shown(self, drive: Drive) -> Counter[tuple[str, str]]:
+        drive.ask("refresh")
+        return _by_field(drive.tree().items())
 
 
 def _by_field(files: Iterable[tuple[str, str]]) -> Counter[tuple[str, str]]:
