@@ -27,8 +27,11 @@ DRIVES = ("one", "other")
 FIELDS = ("order/O-0/photos", "order/O-0/papers", "order/O-1/photos")
 TIMES = {"AEROFS_DOCUMENT_TTL": "0.5", "AEROFS_LISTING_TTL": "0.5", "AEROFS_NEGATIVE_TTL": "0.2"}
 LOCAL = ".part"
-NAMES_SETTLE = 8.0
-"""Seconds after which a file that had to stand beside a colleague's has its own name also where it was saved."""
+NAMES_SETTLE = 15.0
+"""Seconds after which a file that had to stand beside a colleague's has its own name also where it was saved.
+
+5 s after the save it is looked at whether it was saved again, and if so 5 s later once more.
+"""
 SLOW = 0.01
 """Seconds that a change takes at the least, so that drives meet in the middle of them."""
 
