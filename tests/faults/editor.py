@@ -23,6 +23,10 @@ NAMES = 4
 LARGEST = 20_000
 
 
+class BusyError(Exception):
+    """Another program of this drive is at the file, by another name that it had."""
+
+
 class Editor:
     """The program.
 
@@ -60,6 +64,8 @@ class Editor:
             (act,) = self._random.choices([act for act, _ in acts], [weight for _, weight in acts])
             try:
                 act()
+            except BusyError:
+                continue
             except OSError as error:
                 self._failed(error)  # before it had begun
 
@@ -195,7 +201,12 @@ class Editor:
         self.at = "open"
         descriptor = os.open(self._place / path, flags)
         self._descriptors.add(descriptor)
+        lock = (self._locks / str(os.fstat(descriptor).st_ino)).open("w")
         try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise BusyError from None
             self.at = "read"
             data = b""
             while piece := os.read(descriptor, 1 << 20):
@@ -205,6 +216,7 @@ class Editor:
                 raise OSError(errno.ESTALE, "nothing to be read", path)
             yield descriptor, data
         finally:
+            lock.close()
             if descriptor in self._descriptors:
                 self._descriptors.discard(descriptor)
                 os.close(descriptor)
