@@ -90,7 +90,7 @@ async def test_a_new_file_waits_for_the_room_that_a_rename_makes_which_waits_its
             await drive.write(f"{few}/a.txt", b"two")
             await drive.rename(f"{few}/a.txt", f"{few}/b.txt")
             await drive.write(f"{few}/a.txt", b"three")
-        await until(lambda: "queued" not in drive.states().values())
-        assert drive.states() == {}
+        await until(lambda: not drive.states())
+        await drive.drained()  # our books, too
         assert office.stored() == [("1/few/a.txt", b"three"), ("1/few/b.txt", b"two")]
         drive.assert_nothing_left()

@@ -23,6 +23,8 @@ from tests.contract.conftest import WRITE_NEW, Drive, Office, until
 A = "invoice/1/scan/a.txt"
 OUTAGE = 600.0
 SAVES = 5
+SOON = 5.0
+"""Without any request: below every deadline, and above what a busy machine takes. (The clock runs on with real time.)"""
 TTL = 30.0
 """What is known grows stale during the outage, and is shown all the same."""
 
@@ -50,7 +52,7 @@ async def watched(drive: Drive) -> AsyncIterator[None]:
         nursery.cancel_scope.cancel()
 
 
-async def refused(save: Callable[[], Awaitable[object]], *, within: float = 1.0) -> None:
+async def refused(save: Callable[[], Awaitable[object]], *, within: float = SOON) -> None:
     """The close says EIO, soon."""
     began = trio.current_time()
     with pytest.raises(errors.UnavailableError):
@@ -111,7 +113,7 @@ async def shown(drive: Drive, data: bytes, expected: Attributes | None = None) -
     assert await drive.read(A) == data
     assert found.size == len(data)
     assert expected is None or same(found, expected)
-    assert trio.current_time() - began < 1.0
+    assert trio.current_time() - began < SOON
     return found
 
 
@@ -122,7 +124,7 @@ async def outage(drive: Drive, clock: MockClock, save: Save) -> tuple[bytes, Att
         data = b"version %d" % number
         async with trio.open_nursery() as nursery:
             # The first finds out that nobody is there, and that takes as long as connecting may.
-            nursery.start_soon(partial(save, drive, data, within=1.0 if number else 11.0))
+            nursery.start_soon(partial(save, drive, data, within=SOON if number else 15.0))
             await passes(drive, clock, 11.0)
         attributes = await shown(drive, data)
         for _ in range(4):
@@ -151,7 +153,7 @@ async def test_ten_minutes_away_and_five_saves_are_one_upload_of_the_last(
         while drive.filesystem.saves() and trio.current_time() < returned + 60:
             await passes(drive, clock, 0.5)
         # Not at the end of a pause of minutes; but a probe that gets no answer is given up after its own five seconds.
-        assert trio.current_time() - returned <= (2 if silent else 1) * PROBE_PAUSE + 2
+        assert trio.current_time() - returned <= (2 if silent else 1) * PROBE_PAUSE + SOON
         assert office.requests == {"save": 1, "delete": 1}
         assert office.stored() == [("1/scan/a.txt", data)]
         await shown(drive, data, attributes)
@@ -187,12 +189,12 @@ async def test_what_waits_goes_up_also_when_another_request_found_out_that_the_p
         await shown(drive, b"old")
         drive.network.away = True
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(partial(in_place, drive, b"new", within=11.0))
+            nursery.start_soon(partial(in_place, drive, b"new", within=15.0))
             await passes(drive, clock, 11.0)
         await passes(drive, clock, OUTAGE)
         drive.network.away = False
         assert await drive.platform.probe()
-        await passes(drive, clock, PROBE_PAUSE + 2)
+        await passes(drive, clock, PROBE_PAUSE + SOON)
         assert drive.filesystem.saves() == []
         assert office.stored() == [("1/scan/a.txt", b"new")]
         drive.assert_nothing_left()
@@ -208,13 +210,13 @@ async def test_an_editor_that_puts_its_backup_back_when_the_close_fails_finds_th
         drive.network.away = True
         for number in range(SAVES):
             await drive.rename(A, f"{A}~")
-            await in_place(drive, b"version %d" % number, within=1.0)
+            await in_place(drive, b"version %d" % number, within=SOON)
             await drive.rename(f"{A}~", A)
             await passes(drive, clock, 120)
             await shown(drive, b"old")
         _ = office.requests
         drive.network.away = False
-        await passes(drive, clock, PROBE_PAUSE + 2)
+        await passes(drive, clock, PROBE_PAUSE + SOON)
         await drive.drained()
         await drive.write(A, b"at last")
         assert office.stored() == [("1/scan/a.txt", b"at last")]
