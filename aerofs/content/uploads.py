@@ -107,6 +107,15 @@ class Uploads:
         self._changed()
         # A step, not a record: the row of a work that is being settled right now must not rise again.
         await self._journal.step(work.row, durable=True)
+        self._release_held(work)
+
+    def _release_held(self, work: Work) -> None:
+        """What a withdrawn operation waits for is not wanted any more, either: one that is held would hold it up."""
+        earlier = work.previous
+        while earlier is not None:
+            if earlier.row.state is State.HELD:
+                self.supersede(earlier)
+            earlier = earlier.previous
 
     async def resolved(self, work: Work) -> None:
         """Wait until an operation is settled, or refused for good."""

@@ -60,7 +60,7 @@ class Recovery:
 
     async def _take_up(self, row: Operation, *, chain: list[Operation]) -> None:
         """One row. `chain`: the rows that wait for it, in their order."""
-        superseded = any(after.content is not None for after in chain)
+        superseded = any(after.content is not None or after.cancelled for after in chain)
         if row.state is State.LOCAL and is_local(row.file_name):
             await self._take_up_local(row)
             return

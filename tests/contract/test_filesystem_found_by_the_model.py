@@ -43,3 +43,18 @@ async def test_a_page_in_the_place_of_the_bytes_does_not_make_our_own_file_a_str
         await drive.drained()
         assert office.stored() == [("1/scan/a.txt", b"once")]
         drive.assert_nothing_left()
+
+
+async def test_a_file_that_was_moved_on_from_a_held_move_can_be_removed(office: Office) -> None:
+    original = office.add(A, b"one")
+    async with office.mounted(rename_wait=0.2) as drive:
+        await drive.names("invoice/1/scan")
+        drive.network.away = True
+        await drive.rename(A, B)
+        office.sandbox.platform.remove_attachment(original)
+        await drive.back()
+        assert drive.states() == {"a.txt": "held"}
+        await drive.rename(B, "invoice/1/scan/b.txt")
+        await drive.remove("invoice/1/scan/b.txt")
+        await drive.drained()
+        drive.assert_nothing_left()
