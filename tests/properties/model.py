@@ -122,6 +122,7 @@ class Model:
         self.standing: dict[str, Known] = {}
         self.murky: set[str] = set()
         self.broken: list[str] = []
+        self.answers_get_lost = False
         self._tokens = 0
 
     def token(self, length: int = 0) -> bytes:
@@ -170,6 +171,9 @@ class Model:
             owner.accepted()
         else:
             owner = self._owner(standing)
+            if self.answers_get_lost:
+                # Until the drive has recognised it, it may be seen as somebody else's.
+                self.murky.add(standing.field)
         known = Known(standing, owner, colleague)
         self.known[standing.id] = self.standing[standing.id] = known
 
@@ -391,6 +395,7 @@ class Model:
         for identity, file in found.items():
             self.known[identity].file = file
         self.murky.clear()
+        self.answers_get_lost = False
         return found
 
 

@@ -125,6 +125,7 @@ class Wire(httpx.AsyncBaseTransport):
         self.away = False
         self.dead = False
         self.scope = trio.CancelScope()
+        self._under_way: list[_Request] = []
         self._left: int | None = None
         self._answered = False
         self._died: Callable[[], None] = lambda: None
@@ -147,6 +148,8 @@ class Wire(httpx.AsyncBaseTransport):
         body = b"".join([chunk async for chunk in request.stream])  # type: ignore[union-attr]
         under_way = _Request(request, body)
         origin = self._origins[f"{request.url.scheme}://{request.url.netloc.decode()}"]
+        self._under_way = [each for each in self._under_way if not each.over.is_set()]
+        self._under_way.append(under_way)
         self._nursery.start_soon(under_way.served, origin)
         limit = request.extensions.get("timeout", {}).get("read")
         with trio.move_on_after(limit if limit is not None else BOUND):
@@ -155,6 +158,11 @@ class Wire(httpx.AsyncBaseTransport):
                 await self._die()
             return under_way.response()
         raise httpx.ReadTimeout("no answer")
+
+    async def arrived(self) -> None:
+        """What was sent is served, though nobody waits for the answer any more."""
+        for request in self._under_way:
+            await request.over.wait()
 
     async def _die(self) -> None:
         self.dead = True
@@ -338,6 +346,7 @@ class Simulation:
         self.wire.dead = True
         self._alive.cancel()
         await self._dead.wait()
+        await self.wire.arrived()
         await self._stack.aclose()
 
     def _call(self, call: Callable[[], Awaitable[T]], *, patient: bool = True, bound: float = BOUND) -> T:
