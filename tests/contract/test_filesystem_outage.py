@@ -24,7 +24,7 @@ A = "invoice/1/scan/a.txt"
 OUTAGE = 600.0
 SAVES = 5
 SOON = 5.0
-"""Without any request: below every deadline, and above what a busy machine takes. (The clock runs on with real time.)"""
+"""Without any request: below every deadline, and above what a busy machine takes (the clock runs on with real time)."""
 TTL = 30.0
 """What is known grows stale during the outage, and is shown all the same."""
 
