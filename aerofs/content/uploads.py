@@ -253,14 +253,21 @@ class Uploads:
         return settled
 
     async def _try_once(self, work: Work) -> bool | None:
-        """The same; None where the field is full, and others are on their way that take something away from it."""
+        """The same; None where it is to be tried again at once.
+
+        The field is full, and others are on their way that take something away from it; or what was refused is not
+        wanted any more, because the file was removed meanwhile.
+        """
         async with self._turn(work):
+            withdrawn = work.row.cancelled
             try:
                 await self._performer.perform(work)
                 work.performed.set()
                 self._succeeded()
                 await self._settle(work)
             except AerofsError as error:
+                if work.row.cancelled and not withdrawn and not error.temporary:
+                    return None
                 if work.row.cancelled and work.unwatched and not error.temporary:
                     await self._give_up(work, error)
                     return True

@@ -1,6 +1,8 @@
 """What the state machine of `tests/properties` found, each in as few steps as it takes."""
 
 import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
 
 from aerofs.errors import UnavailableError
 from aerofs.sandbox import Fault
@@ -34,7 +36,9 @@ async def test_a_file_renamed_over_a_queued_save_shows_nothing_of_what_that_was_
         drive.assert_nothing_left()
 
 
-async def test_a_page_in_the_place_of_the_bytes_does_not_make_our_own_file_a_strangers(office: Office) -> None:
+async def test_a_page_in_the_place_of_the_bytes_does_not_make_our_own_file_a_strangers(
+    office: Office,
+) -> None:
     async with office.mounted() as drive:
         await drive.names("invoice/1/scan")
         office.sandbox.add_fault(Fault("save", "drop_answer"))
@@ -57,4 +61,23 @@ async def test_a_file_that_was_moved_on_from_a_held_move_can_be_removed(office: 
         await drive.rename(B, "invoice/1/scan/b.txt")
         await drive.remove("invoice/1/scan/b.txt")
         await drive.drained()
+        drive.assert_nothing_left()
+
+
+async def test_a_move_that_is_refused_while_its_file_is_removed_does_not_refuse_the_removal(
+    office: Office,
+) -> None:
+    original = office.add(A, b"one")
+    async with office.mounted(rename_wait=0.5) as drive:
+        await drive.names("invoice/1/scan")
+        with office.sandbox.hold("copy") as hold:
+            await drive.rename(A, B)
+            await hold.arrived()
+            office.sandbox.platform.remove_attachment(original)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(drive.remove, B)
+                await wait_all_tasks_blocked(0.05)
+                hold.release()
+        await drive.drained()
+        assert office.stored() == []
         drive.assert_nothing_left()
