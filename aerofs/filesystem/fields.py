@@ -1,6 +1,7 @@
 """What is known of a field without a request: its settings, what it holds, and what it is about to hold."""
 
-from aerofs.filesystem.nodes import DocumentNode, FileNode, Life
+from aerofs.errors import QuotaError, TooLargeError
+from aerofs.filesystem.nodes import DocumentNode, FieldNode, FileNode, Life
 from aerofs.model import AttachmentId, Field, FieldRef
 from aerofs.namespace.catalog import Catalog
 from aerofs.namespace.overlay import Overlay
@@ -40,3 +41,25 @@ class Fields:
         """The settings of a field; None where the platform does not tell them."""
         definition = self._catalog.definition_of(place.definition)
         return definition.field(place.path) if definition else None
+
+    def check_room(self, home: FieldNode) -> None:
+        """See whether one more file fits in the field.
+
+        Raises:
+            QuotaError: It does not.
+        """
+        field = self.settings(home.place)
+        maximum = field.maximum_attachments if field else None
+        if maximum is not None and self.occupied(home.place) >= maximum:
+            raise QuotaError(f"{home.path}: the field admits {maximum} files")
+
+    def check_size(self, home: FieldNode, size: int) -> None:
+        """See whether a file of so many bytes fits in the field.
+
+        Raises:
+            TooLargeError: It does not.
+        """
+        field = self.settings(home.place)
+        maximum = field.maximum_size if field else None
+        if maximum is not None and size > maximum:
+            raise TooLargeError(f"{home.path}: the field admits {maximum} bytes a file")

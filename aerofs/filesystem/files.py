@@ -20,7 +20,6 @@ from aerofs.errors import (
     InvalidNameError,
     IsDirectoryError,
     NotFoundError,
-    QuotaError,
     ReadOnlyError,
     RefusedError,
     StaleError,
@@ -136,8 +135,8 @@ class Files:
             return existing, await self.open(existing.node, flags)
         passing = is_passing(name, exclusive=bool(flags & os.O_EXCL))
         local = passing or is_local(name)
-        if not local:
-            self._check_room(home, name)
+        if not local and not self._asides.is_aside(home, name):
+            self._tree.fields.check_room(home)
         draft = self._versions.empty(home)
         former = self._asides.at(home, name)
         try:
@@ -165,13 +164,6 @@ class Files:
             return await find(self._tree, home, name)
         except NotFoundError:
             return None
-
-    def _check_room(self, home: FieldNode, name: str) -> None:
-        field = self._tree.fields.settings(home.place)
-        if field is None or field.maximum_attachments is None or self._asides.is_aside(home, name):
-            return
-        if self._tree.fields.occupied(home.place) >= field.maximum_attachments:
-            raise QuotaError(f"{home.path}: the field admits {field.maximum_attachments} files")
 
     def _register(self, node: FileNode, *, writable: bool) -> int:
         number = next(self._numbers)

@@ -20,10 +20,8 @@ from aerofs.errors import (
     InvalidNameError,
     IsDirectoryError,
     NotFoundError,
-    QuotaError,
     ReadOnlyError,
     RefusedError,
-    TooLargeError,
 )
 from aerofs.filesystem.asides import Asides
 from aerofs.filesystem.commits import Commits
@@ -133,21 +131,10 @@ class Moves:
         return entry.node
 
     def _check_room(self, node: FileNode, home: FieldNode, name: str, target: FileNode | None) -> None:
-        field = self._tree.fields.settings(home.place)
-        if field is None:
-            return
-        if field.maximum_size is not None and (node.size or 0) > field.maximum_size:
-            raise TooLargeError(f"{home.path}: the field admits {field.maximum_size} bytes a file")
+        self._tree.fields.check_size(home, node.size or 0)
         stays = node.place == home.place and node.life is Life.REAL
-        if (
-            field.maximum_attachments is None
-            or target is not None
-            or stays
-            or self._asides.is_aside(home, name)
-        ):
-            return
-        if self._tree.fields.occupied(home.place) >= field.maximum_attachments:
-            raise QuotaError(f"{home.path}: the field admits {field.maximum_attachments} files")
+        if target is None and not stays and not self._asides.is_aside(home, name):
+            self._tree.fields.check_room(home)
 
     # -- to a real name ------------------------------------------------------------------------------------------
 
