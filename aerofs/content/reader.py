@@ -44,11 +44,6 @@ class ReadHandle:
         return self._feed.blob.id
 
     @property
-    def known_size(self) -> int | None:
-        """The size as far as it is known without asking; reading may correct it."""
-        return self._feed.blob.size
-
-    @property
     def whole(self) -> bool:
         """Whether every byte is on this disk."""
         return self._feed.blob.whole

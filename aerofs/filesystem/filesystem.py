@@ -34,8 +34,6 @@ from aerofs.filesystem.saves import Saves
 from aerofs.filesystem.tree import Tree
 from aerofs.filesystem.unlinking import Unlinking
 
-_FILES_FREE = 1 << 30
-
 
 @dataclass(slots=True)
 class _OpenDirectory:

@@ -610,17 +610,17 @@ async def test_without_ranges_a_piece_beside_a_stream_waits_for_the_stream(
 
 @pytest.mark.parametrize("listed", [True, False])
 async def test_an_unknown_size_costs_one_list_or_also_a_byte(
-    reader: Reader, store: Store, learned: list[tuple[AttachmentId, int]], *, listed: bool
+    reader: Reader, blobs: Blobs, store: Store, learned: list[tuple[AttachmentId, int]], *, listed: bool
 ) -> None:
     a = AttachmentId("a")
     if not listed:
         store.sizes[a] = None
     handle = reader.open(PLACE, Attachment(a, "a.bin"))
-    assert handle.known_size is None
+    assert blobs.blob(a, None).size is None
     assert await handle.size() == len(DATA)
     assert (store.lists, store.downloads) == (1, [] if listed else [(0, 1)])
     assert learned == [(a, len(DATA))]
-    assert handle.known_size == len(DATA)
+    assert blobs.blob(a, None).size == len(DATA)
     assert await cat(handle) == DATA
 
 
