@@ -1,8 +1,8 @@
-"""Runs journalled operations: in order per field, with growing pauses after temporary failures, until they are settled.
+"""Runs journalled operations until they are settled: in turns per field, with growing pauses after temporary failures.
 
 Concurrency: everything here happens on the trio thread; one background task drives each operation. Operations that
-touch the same field take turns (`turns.py`) in the order in which they came; one that waits for its next try has left
-the line. An operation that follows another of the same file (`after`) starts when that one is settled.
+touch the same field take turns (`turns.py`) in the order in which they came; those that only add a file share the field.
+One that waits for its next try has left the line. An operation that follows another of the same file (`after`) starts when that one is settled.
 """
 
 import logging
