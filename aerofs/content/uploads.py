@@ -1,8 +1,9 @@
 """Runs journalled operations until they are settled: in turns per field, with growing pauses after temporary failures.
 
 Concurrency: everything here happens on the trio thread; one background task drives each operation. Operations that
-touch the same field take turns (`turns.py`) in the order in which they came; those that only add a file share the field.
-One that waits for its next try has left the line. An operation that follows another of the same file (`after`) starts when that one is settled.
+touch the same field take turns (`turns.py`) in the order in which they came, and share it where they only add a file;
+one that waits for its next try has left the line. An operation that follows another of the same file (`after`) starts
+when that one is settled.
 """
 
 import logging
