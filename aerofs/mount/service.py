@@ -216,7 +216,11 @@ class Service:
 
 
 async def watch_reachability(platform: Platform, filesystem: Filesystem) -> None:
-    """While the platform is away, ask for it; when it is back, try at once what waits."""
+    """While the platform is away, ask for it every `PROBE_PAUSE` seconds; when it is back, try what waits.
+
+    So what waits is tried again within that pause. A platform that answers everybody with errors is not away: there the
+    first operation that succeeds brings the others (`Uploads`).
+    """
     known = platform.outages
     while True:
         await trio.sleep(PROBE_PAUSE)
