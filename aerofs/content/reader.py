@@ -8,7 +8,8 @@ Invariant: a feed lives exactly as long as its attachment is open, and its blob 
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import trio
@@ -142,6 +143,19 @@ class Reader:
                 learned=self._tell,
             )
         return ReadHandle(feed, self._close)
+
+    @asynccontextmanager
+    async def fetch(self, place: FieldRef, attachment: Attachment) -> AsyncIterator[Path]:
+        """The path of the whole attachment on this disk, for reading only, for as long as the block lasts.
+
+        Raises:
+            AerofsError: As `ReadHandle.fetch_all`.
+        """
+        handle = self.open(place, attachment)
+        try:
+            yield await handle.fetch_all()
+        finally:
+            handle.close()
 
     def _close(self, feed: Feed, cursor: Cursor) -> None:
         feed.cursors.discard(cursor)

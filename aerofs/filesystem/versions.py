@@ -49,33 +49,26 @@ class Versions:
         if node.attachment is None:
             return self.empty(node.home)
         limit = self._limit(node.home)
-        handle = self._reader.open(node.stands or node.place, node.attachment)
-        try:
-            return await Draft.copy_of(await handle.fetch_all(), self._drafts, limit=limit, spool=self._spool)
-        finally:
-            handle.close()
+        async with self._reader.fetch(node.stands or node.place, node.attachment) as whole:
+            return await Draft.copy_of(whole, self._drafts, limit=limit, spool=self._spool)
 
     async def keep_for_readers(self, node: FileNode) -> None:
         """A file that is open goes from the platform: what its readers may still ask for must be here."""
         if not node.handles or node.draft is not None or node.attachment is None:
             return
-        handle = self._reader.open(node.stands or node.place, node.attachment)
-        try:
-            with trio.move_on_after(self._wait):
-                await handle.fetch_all()
-        except AerofsError as error:
-            log.info("%s: goes while it is open, and its readers may miss it: %s", node.path, error)
-        finally:
-            handle.close()
+        with trio.move_on_after(self._wait):
+            await self._bring(node, "goes while it is open, and its readers may miss it")
 
     async def fetch(self, node: FileNode) -> None:
         """Have the bytes here by the time somebody tries again to take the name."""
+        await self._bring(node, "could not be fetched yet")
+
+    async def _bring(self, node: FileNode, otherwise: str) -> None:
+        """Have what stands on this disk; where it cannot be had, the log tells what follows from that."""
         if node.attachment is None:
             return
-        handle = self._reader.open(node.stands or node.place, node.attachment)
         try:
-            await handle.fetch_all()
+            async with self._reader.fetch(node.stands or node.place, node.attachment):
+                pass
         except AerofsError as error:
-            log.info("%s: could not be fetched yet: %s", node.path, error)
-        finally:
-            handle.close()
+            log.info("%s: %s: %s", node.path, otherwise, error)

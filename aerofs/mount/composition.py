@@ -4,9 +4,8 @@ So tests can drive a filesystem without a mount.
 """
 
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 
 import trio
 
@@ -70,18 +69,11 @@ def compose(
     )
     tree = Tree(catalog, store.journal, kernel, umask=settings.umask)
     reader = Reader(store.blobs, _Origin(catalog, platform), nursery, learned=tree.learned)
-
-    @asynccontextmanager
-    async def fetch(place: FieldRef, attachment: Attachment) -> AsyncIterator[Path]:
-        handle = reader.open(place, attachment)
-        try:
-            yield await handle.fetch_all()
-        finally:
-            handle.close()
-
     spool = Spool(store.drafts, limit=settings.spool_limit, make_room=store.blobs.make_room)
     conflicts = Conflicts(store.directory)
-    performer = Performer(platform, catalog, store.journal, store.drafts, fetch, conflicted=conflicts.note)
+    performer = Performer(
+        platform, catalog, store.journal, store.drafts, reader.fetch, conflicted=conflicts.note
+    )
     uploads = Uploads(
         performer, store.journal, store.blobs, store.drafts, nursery, together=settings.upload_lane
     )
