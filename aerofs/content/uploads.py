@@ -391,4 +391,4 @@ class Uploads:
 
 def _pause(tries: int) -> float:
     pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(tries - 1, 20))
-    return pause * random.uniform(0.75, 1.25)  # noqa: S311  jitter, not a secret
+    return min(_LONGEST_PAUSE, pause * random.uniform(0.75, 1.25))  # noqa: S311  jitter, not a secret

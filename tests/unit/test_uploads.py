@@ -116,6 +116,12 @@ def clock() -> MockClock:
     return MockClock(autojump_threshold=0.02)
 
 
+@pytest.fixture
+def standing() -> MockClock:
+    """Stands still: who waits for a time waits for ever."""
+    return MockClock()
+
+
 async def test_what_was_performed_is_settled_and_leaves_the_journal(tmp_path: Path) -> None:
     async with opened(tmp_path) as room:
         work = await room.submit(save())
@@ -363,14 +369,14 @@ async def test_one_that_looks_for_its_own_does_not_take_what_another_of_its_titl
 async def test_pauses_grow_while_the_platform_is_away(tmp_path: Path, clock: MockClock) -> None:
     del clock
     async with opened(tmp_path) as room:
-        room.steps.answers["a"] = [AWAY] * 12
+        room.steps.answers["a"] = [AWAY] * 20
         work = await room.submit(save())
         await work.settled.wait()
         pauses = room.steps.pauses
-        assert len(pauses) == 12
+        assert len(pauses) == 20
         for count, pause in enumerate(pauses):
             expected = min(300.0, 2.0**count)
-            assert 0.75 * expected <= pause <= 1.3 * expected + 0.5
+            assert 0.75 * expected <= round(pause, 6) <= min(300.0, 1.25 * expected)
 
 
 async def test_one_that_waits_for_its_next_try_lets_others_of_its_field_pass(
@@ -387,16 +393,18 @@ async def test_one_that_waits_for_its_next_try_lets_others_of_its_field_pass(
         await first.settled.wait()
 
 
-async def test_retry_does_not_wait_for_the_pause(tmp_path: Path) -> None:
+async def test_retry_does_not_wait_for_the_pause(tmp_path: Path, standing: MockClock) -> None:
+    del standing
     async with opened(tmp_path) as room:
         room.steps.answers["a"] = [AWAY]
         work = await room.submit(save())
         await work.tried.wait()
         await wait_all_tasks_blocked(0.02)
         assert work.next_try is not None
-        with trio.fail_after(0.5):
-            room.uploads.retry()
-            await work.settled.wait()
+        tried = trio.current_time()
+        room.uploads.retry()
+        await work.settled.wait()
+        assert trio.current_time() == tried  # the clock stands: no pause can have been waited for
 
 
 async def test_the_first_that_arrives_after_a_time_of_errors_brings_the_others(
@@ -406,7 +414,8 @@ async def test_the_first_that_arrives_after_a_time_of_errors_brings_the_others(
     async with opened(tmp_path) as room:
         room.steps.answers.update(a=[AWAY] * 6, b=[AWAY] * 6)
         waiting = [await room.submit(save("a")), await room.submit(save("b", "copies"))]
-        while len(room.steps.asked) < 12:  # noqa: ASYNC110  the clock is a mock
+        # (Once all were asked, a journal's thread may still be at work, before the next try is known.)
+        while len(room.steps.asked) < 12 or not all(work.next_try for work in waiting):  # noqa: ASYNC110  a mock clock
             await trio.sleep(1)
         assert min(work.next_try or 0 for work in waiting) > trio.current_time() + 10
         before = trio.current_time()
