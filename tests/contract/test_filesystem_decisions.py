@@ -5,7 +5,7 @@ import time
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from aerofs import errors
 from aerofs.errors import DeniedError, NotFoundError, RefusedError, UnavailableError
@@ -124,7 +124,7 @@ async def test_a_save_that_arrives_while_it_is_to_be_discarded_is_on_the_platfor
                         await drive.filesystem.waiting.discard(shown["id"])
 
                 nursery.start_soon(decide)
-                await trio.sleep(0.05)
+                await wait_all_tasks_blocked(0.02)
                 save.release()
         assert office.stored() == [("1/scan/a.txt", b"new")]
         drive.assert_nothing_left()

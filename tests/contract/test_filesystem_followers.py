@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from aerofs.content.operations import Operation
 from tests.contract.conftest import Drive, Office, until
@@ -58,8 +59,10 @@ async def test_nothing_stands_twice_when_the_process_dies_as_an_earlier_save_is_
                 row = await record(operation, **more)
                 # The earlier one comes to its end before anybody else hears of this row.
                 held.release()
-                with trio.move_on_after(0.5):
-                    await until(lambda: row.after not in {earlier.id for earlier in journal.load()})
+                await earlier.performed.wait()
+                # Whatever it does about its row now, it has done once all wait, the journal's thread included.
+                await wait_all_tasks_blocked(0.05)
+                await until(lambda: not journal._writer.borrowed_tokens)
                 office.copy_disk("state", "after the crash")
                 drive.network.away = True
                 died.set()
@@ -67,6 +70,7 @@ async def test_nothing_stands_twice_when_the_process_dies_as_an_earlier_save_is_
 
             await drive.write(A, b"one")
             await held.arrived()
+            (earlier,) = drive.filesystem._uploads
             monkeypatch.setattr(journal, "record", die_after_recording)
             async with trio.open_nursery() as programs:
                 programs.start_soon(later, drive)

@@ -4,7 +4,7 @@ import os
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from aerofs import errors
 from aerofs.sandbox import Access, Fault, Variants
@@ -316,7 +316,7 @@ async def test_a_file_whose_save_is_under_way_is_renamed_after_it(office: Office
             await drive.write(A, b"new")
             await hold.arrived()
             nursery.start_soon(drive.rename, A, B)
-            await trio.sleep(0.1)
+            await wait_all_tasks_blocked(0.02)
         await until(lambda: office.stored() == [("1/scan/b.txt", b"new")])
         await drive.drained()
         assert office.stored() == [("1/scan/b.txt", b"new")]
@@ -669,7 +669,7 @@ async def test_a_refused_rename_over_a_save_on_its_way_gives_both_back(office: O
                         await drive.rename(temporary, B)
 
                 nursery.start_soon(rename)
-                await trio.sleep(0.1)
+                await wait_all_tasks_blocked(0.02)
                 hold.release()
         assert await drive.read(temporary) == b"a"
         assert await drive.read(B) == b"new b"
@@ -739,7 +739,7 @@ async def test_over_a_save_that_is_through_in_time_a_file_on_its_way_is_renamed(
             await hold.arrived()
             await drive.write(A, b"a")
             nursery.start_soon(drive.rename, A, B)
-            await trio.sleep(0.2)
+            await wait_all_tasks_blocked(0.02)
         await until(lambda: office.stored() == [("1/scan/b.txt", b"a")])
         await drive.drained()
         assert await drive.names("invoice/1/scan") == ["b.txt"]
