@@ -158,6 +158,10 @@ async def test_a_save_costs_two_syncs(office: Office, monkeypatch: pytest.Monkey
             assert power.syncs == cost
             assert drive.store.journal.syncs == before + 1
         power.syncs.clear()
+        await drive.write("invoice/1/picture/a.txt", b"where images are made smaller")
+        await drive.drained()
+        assert power.syncs == ["draft", "commit", "commit"]  # that it is sent, before it is sent
+        power.syncs.clear()
         await drive.rename(A, "invoice/2/scan/a.txt")
         await drive.drained()
         assert power.syncs == ["commit", "commit"]
