@@ -197,17 +197,14 @@ class Commits:
             stands = node.stands or node.place
             role = Role.BASE if stands == node.place else Role.SOURCE
             retire = (Retire(stands, node.attachment.id, node.attachment.name, role), *retire)
-        field = self._tree.fields.settings(node.place)
+        return self.operation(node, size=draft.size, retire=retire)
+
+    def operation(self, node: FileNode, *, size: int, retire: tuple[Retire, ...]) -> Operation:
+        """An operation of a file as it is now: where it is to stand, and the local facts that go with it."""
         return Operation(
-            place=node.place,
-            path=node.path,
-            file_name=node.beside or node.name,
-            title=node.title,
-            size=draft.size,
+            **self._tree.fields.destination(node),
+            size=size,
             retire=retire,
-            known=self._tree.fields.known(node.place),
-            maximum=field.maximum_attachments if field else None,
-            resizes=field.resizes_images if field else False,
             inode=node.inode,
             mtime_ns=node.mtime_ns,
             mode=node.mode,

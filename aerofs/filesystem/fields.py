@@ -1,11 +1,25 @@
 """What is known of a field without a request: its settings, what it holds, and what it is about to hold."""
 
+from typing import TypedDict
+
 from aerofs.errors import QuotaError, TooLargeError
 from aerofs.filesystem.nodes import DocumentNode, FieldNode, FileNode, Life
 from aerofs.model import AttachmentId, Field, FieldRef
 from aerofs.namespace.catalog import Catalog
 from aerofs.namespace.overlay import Overlay
 from aerofs.namespace.snapshots import EMPTY, FieldFiles
+
+
+class Destination(TypedDict):
+    """The part of an `Operation` that tells where a file is to stand."""
+
+    place: FieldRef
+    path: str
+    file_name: str
+    title: str
+    known: frozenset[AttachmentId]
+    maximum: int | None
+    resizes: bool
 
 
 class Fields:
@@ -63,3 +77,16 @@ class Fields:
         maximum = field.maximum_size if field else None
         if maximum is not None and size > maximum:
             raise TooLargeError(f"{home.path}: the field admits {maximum} bytes a file")
+
+    def destination(self, node: FileNode) -> Destination:
+        """Where an operation of the file, as it is named now, is to leave it, and what is known of that field."""
+        field = self.settings(node.place)
+        return {
+            "place": node.place,
+            "path": node.path,
+            "file_name": node.beside or node.name,
+            "title": node.title,
+            "known": self.known(node.place),
+            "maximum": field.maximum_attachments if field else None,
+            "resizes": field.resizes_images if field else False,
+        }

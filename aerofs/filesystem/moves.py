@@ -5,13 +5,12 @@ A rename is a journalled intent: the names swap here at once, the platform is gi
 """
 
 import logging
-import time
 from dataclasses import dataclass, replace
 
 import trio
 
 from aerofs.content.journal import Journal
-from aerofs.content.operations import Operation, Retire, Role
+from aerofs.content.operations import Retire, Role
 from aerofs.content.uploads import Uploads
 from aerofs.content.work import Work, coming_after
 from aerofs.errors import (
@@ -236,45 +235,16 @@ class Moves:
     async def _retarget(self, node: FileNode, work: Work) -> None:
         row = work.row
         retire = (*row.retire, *(old for old in node.retire if old not in row.retire))
-        field = self._tree.fields.settings(node.place)
         work.hidden += node.hidden
         node.retire, node.hidden = (), ()
-        await self._uploads.amend(
-            work,
-            replace(
-                row,
-                place=node.place,
-                path=node.path,
-                file_name=node.beside or node.name,
-                title=node.title,
-                retire=retire,
-                known=self._tree.fields.known(node.place),
-                maximum=field.maximum_attachments if field else None,
-                resizes=field.resizes_images if field else False,
-            ),
-        )
+        await self._uploads.amend(work, replace(row, **self._tree.fields.destination(node), retire=retire))
 
     async def _move(self, node: FileNode, previous: Work | None) -> Work | None:
         """What stands on the platform, or will when its operation is settled, is to stand elsewhere."""
         attachment, pending, source = node.attachment, node.pending, node.stands or node.place
         if attachment is None and pending is None:
             raise NotFoundError(f"{node.path}: nothing to move")
-        field = self._tree.fields.settings(node.place)
-        row = Operation(
-            place=node.place,
-            path=node.path,
-            file_name=node.beside or node.name,
-            title=node.title,
-            size=node.size or 0,
-            retire=node.retire,
-            known=self._tree.fields.known(node.place),
-            maximum=field.maximum_attachments if field else None,
-            resizes=field.resizes_images if field else False,
-            inode=node.inode,
-            mtime_ns=node.mtime_ns,
-            mode=node.mode,
-            since=time.time(),
-        )
+        row = self._commits.operation(node, size=node.size or 0, retire=node.retire)
         if attachment is not None and pending is None:
             gone = Retire(source, attachment.id, attachment.name, Role.SOURCE)
             row = replace(
