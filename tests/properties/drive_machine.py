@@ -90,6 +90,10 @@ class DriveMachine(RuleBasedStateMachine):
             for end in self.ends:
                 end()
 
+    usual: ClassVar = NAMES
+    patience: ClassVar = 130.0
+    """Seconds after which everything has happened that happens by itself."""
+    longest_sleep: ClassVar = 400.0
     broken_off = False
     steps: ClassVar = 0
 
@@ -134,10 +138,10 @@ class DriveMachine(RuleBasedStateMachine):
     def _place(self, pick: tuple[str, int]) -> Place:
         """A usual name, or one that happens to be there."""
         field, number = pick
-        if number < len(NAMES):
-            return field, NAMES[number]
+        if number < len(self.usual):
+            return field, self.usual[number]
         there = self.model.names(field)
-        return field, there[number % len(there)] if there else NAMES[0]
+        return field, there[number % len(there)] if there else self.usual[0]
 
     def _find(self, place: Place) -> File | None:
         """The file of that name, as lookup(2) and the model agree."""
@@ -363,16 +367,14 @@ class DriveMachine(RuleBasedStateMachine):
     @rule(which=st.integers(0, 5))
     def stat(self, which: int) -> None:
         with self._step():
-            file = self._handle(which).file
-            if file.inode is not None:
-                self._check(file, self.drive.stat(file.inode))
+            handle = self._handle(which)
+            self._check(handle.file, self.drive.stat(handle.number))
 
     @rule(which=st.integers(0, 5), size=st.sampled_from((0, 8, 12, 100)))
     def ftruncate(self, which: int, size: int) -> None:
         with self._step():
             handle = self._handle(which, writable=True)
-            if handle.file.inode is not None:
-                self._resize(handle.file, handle, size)
+            self._resize(handle.file, handle, size)
 
     @rule(pick=picks, size=st.sampled_from((0, 8, 12, 100)))
     def truncate(self, pick: tuple[str, int], size: int) -> None:
@@ -382,14 +384,14 @@ class DriveMachine(RuleBasedStateMachine):
                 self._resize(file, None, size)
 
     def _resize(self, file: File, handle: Handle | None, size: int) -> None:
-        assert file.inode is not None
         before = file.data
         self.model.admit(file)
         try:
             with self._may_fail(file=file):
-                self.drive.resize(file.inode, handle.number if handle else None, size)
+                self.drive.resize(file.place, handle.number if handle else None, size)
         except NotDone:
-            if self.drive.stat(file.inode).size != size:
+            seen = self.drive.stat(handle.number) if handle else self._look(file.place)
+            if seen is None or seen.size != size:
                 raise
         file.mtime_ns = None
         if size != len(before):
@@ -402,9 +404,9 @@ class DriveMachine(RuleBasedStateMachine):
         """utimens(2) and chmod(2)."""
         with self._step():
             file = self._find(self._place(pick))
-            if file is None or file.inode is None:
+            if file is None:
                 return
-            self.drive.adorn(file.inode, mtime_ns=seconds * 10**9, mode=mode)
+            self.drive.adorn(file.place, mtime_ns=seconds * 10**9, mode=mode)
             file.mtime_ns = seconds * 10**9
             file.mode = file.mode if mode is None else mode
 
@@ -581,7 +583,7 @@ class DriveMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from((1.0, 3.0, 6.0, 35.0, 61.0, 400.0)))
     def sleep(self, seconds: float) -> None:
         with self._step():
-            self._sleep(seconds)
+            self._sleep(min(seconds, self.longest_sleep))
 
     def _sleep(self, seconds: float) -> None:
         for file in self.model.files:
@@ -691,7 +693,7 @@ class DriveMachine(RuleBasedStateMachine):
         while self.handles:
             self._close(self.handles[0])
         self.drive.drain()
-        self.drive.sleep(130)
+        self.drive.sleep(self.patience)
         self.drive.drain()
         self.drive.retry_held()
         for file in self.model.files:

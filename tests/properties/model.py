@@ -337,8 +337,10 @@ class Model:
             return
         file.loose = True
         if file.dirty:
-            if not file.rowed:
-                file.durable.clear()  # the version that a crash would have left
+            if standing.data in file.durable:
+                # The version that a crash would have left, if nothing newer of it was recorded by then.
+                file.durable = [data for data in file.durable if data != standing.data]
+                file.unsure = True
             file.optional |= file.rowed and standing.data == file.data
             return
         if standing.data != file.data:

@@ -439,17 +439,27 @@ class Simulation:
     def write(self, handle: int, offset: int, data: bytes) -> None:
         self._call(lambda: self.drive.filesystem.write(handle, offset, data))
 
-    def stat(self, inode: int) -> Seen:
+    def stat(self, handle: int) -> Seen:
         async def call() -> Seen:
-            return self._seen(inode)
+            return self._seen(self.drive.filesystem._files.node(handle).inode)
 
         return self._call(call)
 
-    def resize(self, inode: int, handle: int | None, size: int) -> None:
-        self._call(lambda: self.drive.filesystem.change(inode, Changes(size=size), handle))
+    def resize(self, place: tuple[str, str], handle: int | None, size: int) -> None:
+        self._change(place, handle, Changes(size=size))
 
-    def adorn(self, inode: int, *, mtime_ns: int | None = None, mode: int | None = None) -> None:
-        self._call(lambda: self.drive.filesystem.change(inode, Changes(mtime_ns=mtime_ns, mode=mode), None))
+    def adorn(self, place: tuple[str, str], *, mtime_ns: int | None = None, mode: int | None = None) -> None:
+        self._change(place, None, Changes(mtime_ns=mtime_ns, mode=mode))
+
+    def _change(self, place: tuple[str, str], handle: int | None, changes: Changes) -> None:
+        async def call() -> None:
+            filesystem = self.drive.filesystem
+            inode = (
+                (await self._look(*place)).inode if handle is None else filesystem._files.node(handle).inode
+            )
+            await filesystem.change(inode, changes, handle)
+
+        self._call(call)
 
     def fsync(self, handle: int) -> None:
         self._call(lambda: self.drive.filesystem.fsync(handle))

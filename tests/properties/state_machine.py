@@ -4,10 +4,13 @@ import argparse
 import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from hypothesis import Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from tests.properties.drive_machine import DriveMachine
 from tests.properties.test_filesystem_against_a_model import USUAL, SimulatedDrive
 
 
@@ -19,25 +22,45 @@ def main() -> int:
     parser.add_argument(
         "--length", type=int, default=USUAL.stateful_step_count, help="steps of one run, at most"
     )
+    parser.add_argument("--mount", action="store_true", help="through a real mount")
     parser.add_argument("--no-shrink", action="store_true", help="tell failures as they are found")
     given = parser.parse_args()
     logging.getLogger("aerofs").setLevel(logging.CRITICAL)
-    machine = SimulatedDrive
     phases = (Phase.generate,) if given.no_shrink else (Phase.generate, Phase.shrink)
     chosen = settings(USUAL, stateful_step_count=given.length, phases=phases)
-    failures, number, began = 0, given.seed, time.monotonic()
-    while machine.steps < given.steps:
+    with _machine(mount=given.mount) as machine:
+        return 1 if _run(machine, chosen, steps=given.steps, first=given.seed) else 0
+
+
+@contextmanager
+def _machine(*, mount: bool) -> Iterator[type[DriveMachine]]:
+    if not mount:
+        yield SimulatedDrive
+        return
+    from tests.properties.mounted_world import Ground  # noqa: PLC0415  it needs a kernel
+    from tests.properties.test_mount_against_a_model import MountedDrive  # noqa: PLC0415
+
+    ground = Ground()
+    try:
+        MountedDrive.ground = ground
+        yield MountedDrive
+    finally:
+        ground.end()
+
+
+def _run(machine: type[DriveMachine], chosen: settings, *, steps: int, first: int) -> int:
+    """Seed after seed. Returns how many of them failed."""
+    failures, number, began = 0, first, time.monotonic()
+    while DriveMachine.steps < steps:
         try:
             run_state_machine_as_test(seed(number)(type(machine.__name__, (machine,), {})), settings=chosen)
         except Exception as error:  # noqa: BLE001  each is told
             failures += 1
             _tell(f"--- seed {number}: {type(error).__name__}: {error}", *getattr(error, "__notes__", ()))
         number += 1
-        passed = time.monotonic() - began
-        _tell(
-            f"{machine.steps} steps, {machine.steps / passed:.0f} a second, up to seed {number}, {failures} failures"
-        )
-    return 1 if failures else 0
+        speed, made = DriveMachine.steps / (time.monotonic() - began), DriveMachine.steps
+        _tell(f"{made} steps, {speed:.0f} a second, up to seed {number}, {failures} failures")
+    return failures
 
 
 def _tell(*lines: str) -> None:

@@ -1,0 +1,79 @@
+"""The state machine can fail: drives with a mistake in them do not pass."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import seed, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from aerofs.content.actions import Actions
+from aerofs.content.recognition import Recognition
+from aerofs.content.retiring import Retiring
+from aerofs.content.uploads import Uploads
+from aerofs.content.work import Work
+from aerofs.errors import AerofsError
+from aerofs.filesystem.unlinking import Unlinking
+from tests.properties.test_filesystem_against_a_model import USUAL, SimulatedDrive
+
+Patch = Callable[[pytest.MonkeyPatch], None]
+
+
+def _the_old_version_stays(patch: pytest.MonkeyPatch) -> None:
+    async def retire_all(self: Retiring, put: Any) -> None:
+        del self, put
+
+    patch.setattr(Retiring, "retire_all", retire_all)
+
+
+def _a_retry_is_forgotten(patch: pytest.MonkeyPatch) -> None:
+    async def failed(self: Uploads, work: Work, error: AerofsError) -> None:
+        del self
+        work.error = error
+        work.dropped = True
+
+    patch.setattr(Uploads, "_failed", failed)
+
+
+def _deleted_by_name(patch: pytest.MonkeyPatch) -> None:
+    by_id = Actions.delete
+
+    async def delete(self: Actions, place: Any, attachment: Any) -> Any:
+        standing = await self.standing(place)
+        title = next((each.name for each in standing if each.id == attachment), None)
+        named = [each.id for each in standing if each.name == title]
+        return await by_id(self, place, named[-1] if named else attachment)
+
+    patch.setattr(Actions, "delete", delete)
+
+
+def _sent_twice_after_a_lost_answer(patch: pytest.MonkeyPatch) -> None:
+    async def ours(self: Recognition, row: Any, standing: Any, *, certain: bool) -> None:
+        del self, row, standing, certain
+
+    patch.setattr(Recognition, "ours", ours)
+
+
+def _a_removed_save_goes_on(patch: pytest.MonkeyPatch) -> None:
+    async def withdraw(self: Unlinking, work: Work) -> None:
+        del self, work
+
+    patch.setattr(Unlinking, "withdraw", withdraw)
+
+
+MISTAKES = [
+    _the_old_version_stays,
+    _a_retry_is_forgotten,
+    _deleted_by_name,
+    _sent_twice_after_a_lost_answer,
+    _a_removed_save_goes_on,
+]
+
+
+@pytest.mark.complains
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_drive_with_a_mistake_in_it_is_found_out(mistake: Patch, monkeypatch: pytest.MonkeyPatch) -> None:
+    mistake(monkeypatch)
+    machine = type("SimulatedDrive", (SimulatedDrive,), {})
+    with pytest.raises(AssertionError, match=r"lost|doubled|destroyed"):
+        run_state_machine_as_test(seed(1)(machine), settings=settings(USUAL, max_examples=150))
