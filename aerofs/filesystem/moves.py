@@ -1,18 +1,14 @@
-"""Renaming: what takes whose place, and what the platform is asked to do for it.
+"""Renaming: what takes whose place. `relocations` asks the platform to follow, `undoing` takes back what it refuses.
 
 A rename is a journalled intent: the names swap here at once, the platform is given `rename_wait` seconds to refuse
 (then everything is as before), and after that the work goes on in the journal.
 """
 
 import logging
-from dataclasses import dataclass, replace
 
 import trio
 
-from aerofs.content.journal import Journal
-from aerofs.content.operations import Retire, Role
 from aerofs.content.uploads import Uploads
-from aerofs.content.work import Work, coming_after
 from aerofs.errors import (
     AerofsError,
     ExistsError,
@@ -25,12 +21,12 @@ from aerofs.errors import (
 from aerofs.filesystem.asides import Asides
 from aerofs.filesystem.commits import Commits
 from aerofs.filesystem.finding import find
-from aerofs.filesystem.kernel import Kernel
 from aerofs.filesystem.nodes import Directory, FieldNode, FileNode, Life
+from aerofs.filesystem.relocations import Relocations
 from aerofs.filesystem.takeovers import Takeovers
 from aerofs.filesystem.tree import Tree
+from aerofs.filesystem.undoing import Undoing
 from aerofs.filesystem.unlinking import Unlinking
-from aerofs.model import FieldRef
 from aerofs.namespace.familiar import is_local, is_trash
 from aerofs.namespace.names import check_new, encode
 
@@ -38,20 +34,6 @@ log = logging.getLogger(__name__)
 
 _NOREPLACE = 1
 """RENAME_NOREPLACE of renameat2(2); the other flags are not known here."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Before:
-    """A file as it was before a rename, to be restored after a refusal."""
-
-    home: FieldNode
-    name: str
-    title: str
-    life: Life
-    retire: tuple[Retire, ...]
-    stands: FieldRef | None
-    follows: Work | None
-    aside: tuple[FieldNode, str] | None
 
 
 class Moves:
@@ -62,11 +44,11 @@ class Moves:
         tree: Tree,
         commits: Commits,
         uploads: Uploads,
-        journal: Journal,
         takeovers: Takeovers,
         asides: Asides,
         unlinking: Unlinking,
-        kernel: Kernel,
+        relocations: Relocations,
+        undoing: Undoing,
         *,
         read_only: bool,
         rename_wait: float,
@@ -74,11 +56,11 @@ class Moves:
         self._tree = tree
         self._commits = commits
         self._uploads = uploads
-        self._journal = journal
         self._takeovers = takeovers
         self._asides = asides
         self._unlinking = unlinking
-        self._kernel = kernel
+        self._relocations = relocations
+        self._undoing = undoing
         self._read_only = read_only
         self._rename_wait = rename_wait
 
@@ -148,35 +130,12 @@ class Moves:
         async with self._commits.lock(node):
             # A save under way is awaited; one that only waits for its next try is retargeted.
             await self._await_busy(node)
-            old_parent, old_name = self._tree.number(node.home), node.name
-            before = _Before(
-                node.home,
-                node.name,
-                node.title,
-                node.life,
-                node.retire,
-                node.stands,
-                node.follows,
-                node.aside,
-            )
-            former = target or self._asides.at(home, name)
-            chain = node.pending is None and node.follows is None
-            retire, follows = await self._takeovers.take_over(home, name, target, chain=chain)
-            node.follows = follows or node.follows
-            if target is not None:
-                target.handles += 1  # what it holds stays until we know that it is given up
-            self._asides.forget(node)
-            node.stands = node.stands or (node.place if node.attachment is not None else None)
-            self._tree.place(node)
-            self._tree.move(node, home, name)
-            node.title, node.life, node.exclusive = title, Life.REAL, False
-            self._commits.outcomes.stand_beside(node, former)
-            node.retire = (*node.retire, *retire)
-            node.hidden = (*node.hidden, *(old.attachment for old in retire))
+            before = self._undoing.before(node)
+            await self._take_name(node, home, name, title, target)
             work, failure = None, None
             try:
                 # Still locked: a close at this moment makes a save that comes after ours, or ours after it.
-                work = await self._begin(node, before)
+                work = await self._relocations.begin(node, was_local=before.life is Life.LOCAL)
             except AerofsError as error:
                 failure = error
         try:
@@ -188,17 +147,32 @@ class Moves:
             if error.temporary:
                 log.info("%s: renamed here, not yet on the platform: %s", node.path, error)
                 return
-            if work is None or not (work.row.retired or work.row.secured):
-                # (Else what was brought up, or waits here, is all that is left: ours stays, held.)
-                if work is not None and work.row.added is not None:
-                    work.retract()  # it could not even be taken back: it is a file of its own now
-                await self._restore(node, before, work, target)
-                if isinstance(error, NotFoundError):
-                    self._tree.catalog.expire(before.home.place)  # somebody else took it away
-                self._kernel.forget_entry(old_parent, old_name)
+            await self._undoing.undo(node, before, work, target, error)
             raise
         finally:
             self._let_go(target)
+
+    async def _take_name(
+        self, node: FileNode, home: FieldNode, name: str, title: str, target: FileNode | None
+    ) -> None:
+        """The file has the name here; what had it waits, out of sight, for what the platform says."""
+        former = target or self._asides.at(home, name)
+        chain = node.pending is None and node.follows is None
+        retire, follows = await self._takeovers.take_over(home, name, target, chain=chain)
+        node.follows = follows or node.follows
+        if target is not None:
+            target.handles += 1  # what it holds stays until we know that it is given up
+        self._asides.forget(node)
+        self._move_here(node, home, name)
+        node.title, node.life, node.exclusive = title, Life.REAL, False
+        self._commits.outcomes.stand_beside(node, former)
+        node.retire = (*node.retire, *retire)
+        node.hidden = (*node.hidden, *(old.attachment for old in retire))
+
+    def _move_here(self, node: FileNode, home: FieldNode, name: str) -> None:
+        node.stands = node.stands or (node.place if node.attachment is not None else None)
+        self._tree.place(node)
+        self._tree.move(node, home, name)
 
     def _let_go(self, target: FileNode | None) -> None:
         if target is not None:
@@ -206,126 +180,12 @@ class Moves:
             if target.life is Life.UNLINKED and target.handles == 0:
                 self._commits.outcomes.discard_draft(target)
 
-    async def _begin(self, node: FileNode, before: _Before) -> Work | None:
-        """Give the platform what the rename means for it. None where nothing is to be waited for."""
-        draft = node.draft
-        if draft is not None and before.life is Life.LOCAL and node.pending is None:
-            node.committed = -1  # nothing of it was ever sent
-        if not node.changed:
-            await self._commits.outcomes.forget_row(node)  # of the local name: the bytes are those of a save
-        async with self._uploads.followed(lambda: node.pending or node.follows) as previous:
-            return await self._begin_after(node, previous)
-
-    async def _begin_after(self, node: FileNode, previous: Work | None) -> Work | None:
-        draft, pending = node.draft, node.pending
-        if (
-            pending is not None
-            and not pending.busy
-            and not pending.row.maybe_sent
-            and pending.row.added is None
-        ):
-            await self._retarget(node, pending)
-            return None
-        if draft is not None and node.changed:
-            if node.writers:
-                return None  # its close will do it
-            return await self._commits.record(node)
-        return await self._move(node, previous)
-
-    async def _retarget(self, node: FileNode, work: Work) -> None:
-        row = work.row
-        retire = (*row.retire, *(old for old in node.retire if old not in row.retire))
-        work.hidden += node.hidden
-        node.retire, node.hidden = (), ()
-        await self._uploads.amend(work, replace(row, **self._tree.fields.destination(node), retire=retire))
-
-    async def _move(self, node: FileNode, previous: Work | None) -> Work | None:
-        """What stands on the platform, or will when its operation is settled, is to stand elsewhere."""
-        attachment, pending, source = node.attachment, node.pending, node.stands or node.place
-        if attachment is None and pending is None:
-            raise NotFoundError(f"{node.path}: nothing to move")
-        row = self._commits.operation(node, size=node.size or 0, retire=node.retire)
-        if attachment is not None and pending is None:
-            gone = Retire(source, attachment.id, attachment.name, Role.SOURCE)
-            row = replace(
-                row,
-                copy_of=(source, attachment.id),
-                source_title=attachment.name,
-                retire=(gone, *node.retire),
-            )
-        row, previous = coming_after(row, previous)
-        work = Work(await self._journal.record(row), previous=previous)
-        node.retire, node.follows = (), None
-        self._commits.outcomes.follow(node, work)
-        self._uploads.submit(work)
-        if previous is not None and pending is None:
-            self._uploads.supersede(previous)  # of the file whose place this one takes
-        return work
-
     async def _await_busy(self, node: FileNode) -> None:
         if node.pending is not None and node.pending.busy:
             with trio.move_on_after(self._rename_wait):
                 await self._uploads.rested(node.pending)
 
-    async def _restore(
-        self,
-        node: FileNode,
-        before: _Before,
-        work: Work | None,
-        target: FileNode | None,
-    ) -> None:
-        """The platform refused: everything is as before."""
-        for attachment in node.hidden:
-            self._tree.overlay.unhide(attachment)
-        parent, name = self._tree.number(node.home), node.name
-        self._tree.move(node, before.home, before.name)
-        node.title, node.life, node.retire, node.hidden = before.title, before.life, before.retire, ()
-        node.beside = None
-        node.stands, node.follows = before.stands, before.follows
-        if target is not None:
-            await self._give_back(target)  # before our row goes: until then it tells what there was
-        if work is not None:
-            await self._uploads.drop(work)
-        if before.aside is not None:
-            self._asides.put(node, *before.aside)
-        if node.life is Life.LOCAL:
-            await self._commits.journal(node, durable=False)
-        elif node.draft is None:
-            node.stands = None
-            self._tree.plain(node)
-        elif work is None:
-            await self._commits.released(node)
-        elif work.row.content is not None:
-            await self._save_anew(node)
-        self._kernel.forget_entry(parent, name)
-
-    async def _give_back(self, target: FileNode) -> None:
-        """A name that was taken over in vain: what had it has it again, with the operation that was on its way."""
-        target.life, given_up = Life.REAL, target.follows
-        if given_up is not None and not given_up.settled.is_set():
-            await self._uploads.reinstate(given_up)
-            target.follows = None if given_up is target.pending else given_up
-        elif given_up is not None and given_up.row.added is not None:
-            target.follows = None
-        stands = given_up is None or (given_up.settled.is_set() and given_up.row.added is not None)
-        if stands and target.draft is None:
-            return  # the catalog shows it
-        self._tree.place(target)
-        self._tree.move(target, target.home, target.name)
-        if target.pending is not None:
-            return
-        if target.draft is None:
-            await self._move(target, None)
-        elif stands and given_up is not None:
-            await self._commits.released(target)
-        else:
-            await self._save_anew(target)
-
-    async def _save_anew(self, node: FileNode) -> None:
-        """The save of what close() accepted was given up for the sake of a rename that came to nothing."""
-        node.committed = -1
-        await self._commits.released(node)
-        await self._commits.journal(node, durable=False)
+    # -- to a local name -----------------------------------------------------------------------------------------
 
     async def _to_local(self, node: FileNode, home: FieldNode, name: str, target: FileNode | None) -> None:
         """`x` becomes `x~`: the platform keeps its copy until a new `x` arrives, or `x` is back after a while."""
@@ -335,9 +195,7 @@ class Moves:
             await self._await_busy(node)
             was_real = node.life is Life.REAL
             old_home, old_name = node.home, node.name
-            node.stands = node.stands or (node.place if node.attachment is not None else None)
-            self._tree.place(node)
-            self._tree.move(node, home, name)
+            self._move_here(node, home, name)
             node.life, node.exclusive = Life.LOCAL, False
             if was_real and (node.attachment is not None or node.pending is not None):
                 self._asides.put(node, old_home, old_name)

@@ -24,9 +24,11 @@ from aerofs.filesystem.files import Files
 from aerofs.filesystem.kernel import Kernel
 from aerofs.filesystem.moves import Moves
 from aerofs.filesystem.recovery import Recovery
+from aerofs.filesystem.relocations import Relocations
 from aerofs.filesystem.saves import Saves
 from aerofs.filesystem.takeovers import Takeovers
 from aerofs.filesystem.tree import Tree
+from aerofs.filesystem.undoing import Undoing
 from aerofs.filesystem.unlinking import Unlinking
 from aerofs.filesystem.versions import Versions
 from aerofs.model import Attachment, AttachmentId, FieldRef
@@ -95,15 +97,17 @@ def compose(
         wait=wait,
     )
     takeovers = Takeovers(tree, commits, uploads, versions, asides, wait=wait)
+    relocations = Relocations(tree, commits, uploads, store.journal)
+    undoing = Undoing(tree, commits, uploads, relocations, asides, kernel)
     moves = Moves(
         tree,
         commits,
         uploads,
-        store.journal,
         takeovers,
         asides,
         unlinking,
-        kernel,
+        relocations,
+        undoing,
         read_only=settings.read_only,
         rename_wait=wait,
     )

@@ -1,0 +1,144 @@
+"""Undoing a rename that the platform refused: everything is as before, as far as nothing is gone for good."""
+
+from dataclasses import dataclass
+
+from aerofs.content.operations import Retire
+from aerofs.content.uploads import Uploads
+from aerofs.content.work import Work
+from aerofs.errors import AerofsError, NotFoundError
+from aerofs.filesystem.asides import Asides
+from aerofs.filesystem.commits import Commits
+from aerofs.filesystem.kernel import Kernel
+from aerofs.filesystem.nodes import FieldNode, FileNode, Life
+from aerofs.filesystem.relocations import Relocations
+from aerofs.filesystem.tree import Tree
+from aerofs.model import FieldRef
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """A file as it was before a rename; `parent` is the number of `home`."""
+
+    parent: int
+    home: FieldNode
+    name: str
+    title: str
+    life: Life
+    retire: tuple[Retire, ...]
+    stands: FieldRef | None
+    follows: Work | None
+    aside: tuple[FieldNode, str] | None
+
+
+class Undoing:
+    """Gives a file that was renamed in vain, and the one whose name it took, back what they had."""
+
+    def __init__(
+        self,
+        tree: Tree,
+        commits: Commits,
+        uploads: Uploads,
+        relocations: Relocations,
+        asides: Asides,
+        kernel: Kernel,
+    ) -> None:
+        self._tree = tree
+        self._commits = commits
+        self._uploads = uploads
+        self._relocations = relocations
+        self._asides = asides
+        self._kernel = kernel
+
+    def before(self, node: FileNode) -> Before:
+        """What is to be known of a file in order to undo what comes."""
+        return Before(
+            self._tree.number(node.home),
+            node.home,
+            node.name,
+            node.title,
+            node.life,
+            node.retire,
+            node.stands,
+            node.follows,
+            node.aside,
+        )
+
+    async def undo(
+        self, node: FileNode, before: Before, work: Work | None, target: FileNode | None, error: AerofsError
+    ) -> None:
+        """The platform refused a rename, or it could not be begun.
+
+        Args:
+            node: The file that was renamed.
+            before: What it was.
+            work: The operation of the rename, if it came to one.
+            target: The file whose name was taken over.
+            error: Why it is undone.
+        """
+        if work is not None and (work.row.retired or work.row.secured):
+            return  # what was brought up, or waits here, is all that is left: ours stays, held
+        if work is not None and work.row.added is not None:
+            work.retract()  # it could not even be taken back: it is a file of its own now
+        await self._restore(node, before, work, target)
+        if isinstance(error, NotFoundError):
+            self._tree.catalog.expire(before.home.place)  # somebody else took it away
+        self._kernel.forget_entry(before.parent, before.name)
+
+    async def _restore(
+        self, node: FileNode, before: Before, work: Work | None, target: FileNode | None
+    ) -> None:
+        for attachment in node.hidden:
+            self._tree.overlay.unhide(attachment)
+        parent, name = self._tree.number(node.home), node.name
+        self._tree.move(node, before.home, before.name)
+        node.title, node.life, node.retire, node.hidden = before.title, before.life, before.retire, ()
+        node.beside = None
+        node.stands, node.follows = before.stands, before.follows
+        if target is not None:
+            await self._give_back(target)  # before our row goes: until then it tells what there was
+        if work is not None:
+            await self._uploads.drop(work)
+        if before.aside is not None:
+            self._asides.put(node, *before.aside)
+        await self._go_on(node, work)
+        self._kernel.forget_entry(parent, name)
+
+    async def _go_on(self, node: FileNode, work: Work | None) -> None:
+        """The file has its old name: what is to become of its bytes is what was to become of them before."""
+        if node.life is Life.LOCAL:
+            await self._commits.journal(node, durable=False)
+        elif node.draft is None:
+            node.stands = None
+            self._tree.plain(node)
+        elif work is None:
+            await self._commits.released(node)
+        elif work.row.content is not None:
+            await self._save_anew(node)
+
+    async def _give_back(self, target: FileNode) -> None:
+        """A name that was taken over in vain: what had it has it again, with the operation that was on its way."""
+        target.life, given_up = Life.REAL, target.follows
+        if given_up is not None and not given_up.settled.is_set():
+            await self._uploads.reinstate(given_up)
+            target.follows = None if given_up is target.pending else given_up
+        elif given_up is not None and given_up.row.added is not None:
+            target.follows = None
+        stands = given_up is None or (given_up.settled.is_set() and given_up.row.added is not None)
+        if stands and target.draft is None:
+            return  # the catalog shows it
+        self._tree.place(target)
+        self._tree.move(target, target.home, target.name)
+        if target.pending is not None:
+            return
+        if target.draft is None:
+            await self._relocations.move(target, None)
+        elif stands and given_up is not None:
+            await self._commits.released(target)
+        else:
+            await self._save_anew(target)
+
+    async def _save_anew(self, node: FileNode) -> None:
+        """The save of what close() accepted was given up for the sake of a rename that came to nothing."""
+        node.committed = -1
+        await self._commits.released(node)
+        await self._commits.journal(node, durable=False)
