@@ -28,7 +28,6 @@ BESIDE_WAIT = 5.0
 
 Whoever saved looks once more at what it wrote, and remembers its time. Let it be the stranger's, and the next save
 would go over a version that nobody here has seen; like this, the program sees that the file is not the one it wrote.
-0: only until the save is settled.
 """
 
 
@@ -90,8 +89,6 @@ class Outcomes:
             if node.work is work:
                 # (One that it was to follow may still be there, if this one was dropped.)
                 node.work = earlier if earlier is not None and not earlier.settled.is_set() else None
-            if not BESIDE_WAIT:
-                self._tree.step_aside(node)
             self._keep_hidden_for_heirs(node, done)
             kept = self._settled(node, done, frozen)
             for attachment in done.shown_again():

@@ -17,6 +17,7 @@ from aerofs.errors import NotFoundError
 from aerofs.filesystem import Filesystem
 from aerofs.filesystem.attributes import Attributes
 from aerofs.filesystem.nodes import FileNode
+from aerofs.filesystem.outcomes import BESIDE_WAIT
 from aerofs.mount import compose
 from aerofs.namespace.inodes import ROOT
 from aerofs.platform import Platform
@@ -231,12 +232,6 @@ def _open_files() -> list[str]:
     return files
 
 
-@pytest.fixture(autouse=True)
-def _names_lead_where_the_platform_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What stands beside a stranger's version goes by its own name as soon as it is settled."""
-    monkeypatch.setattr("aerofs.filesystem.outcomes.BESIDE_WAIT", 0.0)
-
-
 class Office:
     """A sandbox with two documents, and the disk of one machine."""
 
@@ -332,6 +327,12 @@ async def later(clock: MockClock, seconds: float) -> None:
     """Let time pass, once every task that waits for it does so."""
     await wait_all_tasks_blocked(0.02)
     clock.jump(seconds)
+
+
+async def settled_down(clock: MockClock) -> None:
+    """Let the time pass for which a name leads to what was saved under it, though a stranger's file has it."""
+    await later(clock, BESIDE_WAIT + 1)
+    await wait_all_tasks_blocked(0.02)
 
 
 async def until(condition: Callable[[], object]) -> None:

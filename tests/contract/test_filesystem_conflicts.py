@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 from aerofs import errors
 from aerofs.sandbox import Access, Fault
-from tests.contract.conftest import DEFINITION, Drive, Office, later, until
+from tests.contract.conftest import DEFINITION, Drive, Office, settled_down, until
 
 A = "invoice/1/scan/a.txt"
 B = "invoice/1/scan/b.txt"
@@ -84,14 +84,10 @@ async def queued(drive: Drive, path: str, data: bytes) -> None:
 
 async def seen_as_it_is(drive: Drive, office: Office, clock: MockClock, field: str = "1/scan") -> None:
     """What the drive shows, after a moment and after it has asked anew, is what stands there under the very titles."""
-    await later(clock, 6.0)
+    await settled_down(clock)
     for _ in range(2):
         stored = {place.rpartition("/")[2]: data for place, data in office.stored(field)}
-        shown: list[str] = []
-        with trio.move_on_after(5):
-            while (shown := await drive.names(f"invoice/{field}")) != sorted(stored):  # noqa: ASYNC110  nobody says
-                await trio.sleep(0.05)
-        assert shown == sorted(stored)
+        assert await drive.names(f"invoice/{field}") == sorted(stored)
         for name, data in stored.items():
             assert await drive.read(f"invoice/{field}/{name}") == data
         drive.filesystem.refresh()

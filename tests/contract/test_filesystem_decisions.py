@@ -10,7 +10,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from aerofs import errors
 from aerofs.errors import DeniedError, NotFoundError, RefusedError, UnavailableError
 from aerofs.sandbox import Access, Fault
-from tests.contract.conftest import WRITE_NEW, Drive, Office, until
+from tests.contract.conftest import WRITE_NEW, Drive, Office, settled_down, until
 
 A = "invoice/1/scan/a.txt"
 B = "invoice/1/scan/b.txt"
@@ -311,7 +311,9 @@ async def test_what_is_put_aside_is_not_taken_from_the_name_that_it_has_now(
         drive.assert_nothing_left()
 
 
-async def test_conflicts_are_remembered_with_both_names_also_by_the_next_mount(office: Office) -> None:
+async def test_conflicts_are_remembered_with_both_names_also_by_the_next_mount(
+    office: Office, clock: MockClock
+) -> None:
     old = office.add(A, b"old")
     async with office.mounted() as drive:
         await drive.find(A)
@@ -320,6 +322,7 @@ async def test_conflicts_are_remembered_with_both_names_also_by_the_next_mount(o
         await drive.write(A, b"ours")
         (conflict,) = drive.filesystem.waiting.conflicts()
         assert (conflict["path"], conflict["theirs"]) == (A, "a.txt")
+        await settled_down(clock)
         assert await drive.read(f"invoice/1/scan/{conflict['ours']}") == b"ours"
         assert await drive.read(A) == b"theirs"
         assert 0 <= time.time() - conflict["at"] < 60

@@ -9,7 +9,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from aerofs import errors
 from aerofs.sandbox import Access, Fault
-from tests.contract.conftest import WRITE_NEW, Office, later, until
+from tests.contract.conftest import WRITE_NEW, Office, later, settled_down, until
 
 
 async def test_a_new_file_is_one_request(office: Office) -> None:
@@ -390,7 +390,9 @@ async def test_a_held_save_goes_up_with_the_next_one(office: Office) -> None:
         drive.assert_nothing_left()
 
 
-async def test_a_version_of_somebody_else_stays_and_ours_stands_beside_it(office: Office) -> None:
+async def test_a_version_of_somebody_else_stays_and_ours_stands_beside_it(
+    office: Office, clock: MockClock
+) -> None:
     first = office.add("invoice/1/scan/a.txt", b"old")
     async with office.mounted() as drive:
         handle = await drive.open("invoice/1/scan/a.txt", os.O_RDWR)
@@ -404,13 +406,16 @@ async def test_a_version_of_somebody_else_stays_and_ours_stands_beside_it(office
         assert stored[1] == ("1/scan/a.txt", b"theirs")
         assert stored[0][0].startswith("1/scan/a (conflict ")
         assert stored[0][1] == b"our"
+        await settled_down(clock)
         drive.filesystem.refresh()
         assert await drive.names("invoice/1/scan") == [name.rpartition("/")[2] for name, _ in stored]
         assert await drive.read("invoice/1/scan/a.txt") == b"theirs"
         drive.assert_nothing_left()
 
 
-async def test_a_version_of_somebody_else_that_the_catalog_knew_is_no_less_theirs(office: Office) -> None:
+async def test_a_version_of_somebody_else_that_the_catalog_knew_is_no_less_theirs(
+    office: Office, clock: MockClock
+) -> None:
     first = office.add("invoice/1/scan/a.txt", b"old")
     async with office.mounted() as drive:
         handle = await drive.open("invoice/1/scan/a.txt", os.O_RDWR)
@@ -423,6 +428,7 @@ async def test_a_version_of_somebody_else_that_the_catalog_knew_is_no_less_their
         await drive.drained()
         assert [data for _, data in office.stored()] == [b"our", b"theirs"]
         assert "conflict" in office.stored()[0][0]
+        await settled_down(clock)
         drive.assert_nothing_left()
 
 
