@@ -288,7 +288,7 @@ class Uploads:
 
         One that had to wait for an earlier operation of its file may come after this one, which found room already.
         """
-        behind = [work, *self._followers(work)]
+        behind = self._behind(work)
         return [
             other
             for other in self
@@ -297,12 +297,27 @@ class Uploads:
             and any(old.place == work.row.place for old in other.row.retire)
         ]
 
+    def _behind(self, work: Work) -> set[Work]:
+        """It, and every one that can do nothing before it has: in line, or for room that only these could make."""
+        behind = {work}
+        while more := {
+            other
+            for other in self
+            if other not in behind
+            and (other.previous in behind or (other.makers and behind.issuperset(other.makers)))
+        }:
+            behind |= more
+        return behind
+
     async def _wait_for_room(self, work: Work) -> None:
-        makers = self._makers_of_room(work)
-        while not (work.dropped or work.row.cancelled) and all(
-            maker.error is None and not maker.settled.is_set() for maker in makers
-        ):
-            await self._change.wait()
+        work.makers = self._makers_of_room(work)
+        try:
+            while not (work.dropped or work.row.cancelled) and all(
+                maker.error is None and not maker.settled.is_set() for maker in work.makers
+            ):
+                await self._change.wait()
+        finally:
+            work.makers = []
 
     async def _give_up(self, work: Work, error: AerofsError) -> None:
         """A file that was removed here may not go: it is there, and is to be seen again."""

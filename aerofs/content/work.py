@@ -33,6 +33,7 @@ class Work(Put):
         followed: How many rows that come after it are being written.
         leaving: Its own row is being taken out of the journal.
         hidden: Attachments that are hidden on its behalf until then.
+        makers: Those of whom one is to make room in the field before it is tried again.
     """
 
     def __init__(self, row: Operation, *, previous: "Work | None" = None) -> None:
@@ -53,6 +54,7 @@ class Work(Put):
         self.followed = 0
         self.leaving = False
         self.hidden: list[AttachmentId] = []
+        self.makers: list[Work] = []
 
     def __repr__(self) -> str:
         return f"<Work {self.row}{', running' if self.running else ''}>"

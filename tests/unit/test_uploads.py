@@ -19,11 +19,12 @@ from aerofs.content.steps import Performer
 from aerofs.content.store import Store
 from aerofs.content.uploads import Uploads
 from aerofs.content.work import Work
-from aerofs.errors import AerofsError, DeniedError, NoSpaceError, UnavailableError
+from aerofs.errors import AerofsError, DeniedError, NoSpaceError, QuotaError, UnavailableError
 from aerofs.model import Attachment, AttachmentId, DefinitionId, DocumentId, FieldRef, ValuePath
 
 AWAY = UnavailableError("away")
 DENIED = DeniedError("not you")
+FULL = QuotaError("no room")
 TOGETHER = 3
 
 
@@ -761,3 +762,48 @@ async def test_drained_waits_for_what_will_be_performed(tmp_path: Path, clock: M
         works = [await room.submit(save(title)) for title in "abc"]
         await room.uploads.drained()
         assert all(work.settled.is_set() for work in works)
+
+
+# -- a field without room ----------------------------------------------------------------------------------------------
+
+
+async def test_two_that_could_make_room_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    async with opened(tmp_path) as room:
+        both = trio.Event()
+
+        async def in_line(_put: Put) -> None:
+            await both.wait()
+
+        room.steps.during = in_line
+        room.steps.answers = {"a": [FULL] * 9, "b": [FULL] * 9}
+        works = [await room.submit(overwrite(title)) for title in "ab"]
+        both.set()
+        with trio.fail_after(5):
+            await room.uploads.drained()
+        assert [work.row.state for work in works] == [State.HELD, State.HELD]
+        assert room.steps.titles == ["a", "b", "a"]
+
+
+async def test_one_that_waits_for_room_waits_for_one_that_waits_for_room_elsewhere(tmp_path: Path) -> None:
+    async with opened(tmp_path) as room:
+        all_in_line, last = trio.Event(), trio.Event()
+
+        async def in_turn(put: Put) -> None:
+            await (last if put.row.title == "last" else all_in_line).wait()
+
+        room.steps.during = in_turn
+        room.steps.answers = {"new": [FULL], "moved": [FULL]}
+        new = await room.submit(save("new"))
+        leaving = Retire(field("scan"), AttachmentId("x"), "moved", Role.SOURCE)
+        moved = await room.submit(replace(save("moved", "two"), retire=(leaving,)))
+        made = await room.submit(overwrite("last", "two"))
+        all_in_line.set()
+        with trio.fail_after(5):
+            while room.steps.titles.count("moved") < 1:  # noqa: ASYNC110  the journal's thread moves it on
+                await trio.sleep(0.005)
+            await wait_all_tasks_blocked(0.02)
+            last.set()
+            for work in (made, moved, new):
+                await work.settled.wait()
+        assert new.row.added is not None
+        assert moved.row.added is not None
