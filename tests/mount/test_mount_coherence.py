@@ -253,7 +253,7 @@ def test_a_reader_in_the_middle_of_a_version_that_somebody_replaces_never_reads_
         paper.put("large", megabytes(4, 1))
         paper.drive.platform.remove(before)
         paper.drive.ask("refresh")
-        eventually(lambda: path.stat().st_ino != number, seconds=5)
+        eventually(lambda: path.stat().st_ino != number)
         assert path.read_bytes() == megabytes(4, 1)
         assert os.pread(reading, 1000, 0) == LARGE[:1000]  # what is held
         for at in range(0, len(LARGE), 1 << 20):

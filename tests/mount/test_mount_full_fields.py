@@ -183,7 +183,7 @@ def test_an_image_that_the_platform_makes_smaller_is_read_as_it_is_there(paper: 
     paper.drive.settled()
     ((name, stored),) = paper.held("photo")
     assert (name, Image.open(io.BytesIO(stored)).width) == ("red.png", 100)
-    eventually(lambda: path.stat().st_size == len(stored), seconds=5)
+    eventually(lambda: path.stat().st_size == len(stored))
     assert path.read_bytes() == stored
     path.write_bytes(picture(50, "blue"))
     paper.drive.settled()

@@ -105,14 +105,14 @@ def test_what_somebody_else_adds_and_removes_shows_after_its_time(
     field = drive.path / "order" / document / "scan"
     assert names(field) == []
     attachment = platform.put("order", document, "scan", "new", b"x")
-    eventually(lambda: names(field) == ["new"], seconds=3)
+    eventually(lambda: names(field) == ["new"])
     assert (field / "new").read_bytes() == b"x"
     platform.remove(attachment)
-    eventually(lambda: names(field) == [], seconds=3)
-    eventually(lambda: not (field / "new").exists(), seconds=3)
+    eventually(lambda: names(field) == [])
+    eventually(lambda: not (field / "new").exists())
     another = platform.new_document("order", "another")
-    eventually(lambda: another in names(field.parent.parent), seconds=3)
-    eventually((field.parent.parent / another / "scan").is_dir, seconds=3)
+    eventually(lambda: another in names(field.parent.parent))
+    eventually((field.parent.parent / another / "scan").is_dir)
 
 
 def test_a_refresh_shows_it_at_once(drive: Drive, paper: Paper) -> None:

@@ -20,9 +20,9 @@ def test_a_newer_version_by_somebody_else_stays_beside_ours(paper: Paper) -> Non
     assert name.startswith("report (conflict ")
     assert name.endswith(").odt")
     assert data == b"OURS"
-    # For a moment the name leads to what was saved under it; then to the newer version.
-    assert (paper.scan / "report.odt").read_bytes() == b"OURS"
-    eventually(lambda: (paper.scan / "report.odt").read_bytes() == b"theirs", seconds=10)
+    # For a moment the name leads to what was saved under it; then to the newer version. (Or is over already.)
+    assert (paper.scan / "report.odt").read_bytes() in (b"OURS", b"theirs")
+    eventually(lambda: (paper.scan / "report.odt").read_bytes() == b"theirs")
     assert names(paper.scan) == sorted(["report.odt", name])
     assert (paper.scan / name).read_bytes() == b"OURS"
 
@@ -35,7 +35,7 @@ def test_a_file_that_somebody_else_added_under_our_new_name_stays(paper: Paper) 
     paper.drive.settled()
     assert sorted(paper.held()) == [("new", b"ours"), ("new", b"theirs")]
     paper.drive.ask("refresh")
-    eventually(lambda: len(names(paper.scan)) == 2, seconds=5)
+    eventually(lambda: len(names(paper.scan)) == 2)
     assert sorted((paper.scan / name).read_bytes() for name in names(paper.scan)) == [b"ours", b"theirs"]
 
 
@@ -58,7 +58,7 @@ def test_a_move_of_a_file_that_somebody_else_removed_says_so(paper: Paper) -> No
     paper.drive.platform.remove(before)
     with fails_with(errno.ENOENT, errno.ESTALE):
         (paper.scan / "file").rename(other.scan / "file")
-    eventually(lambda: (names(paper.scan), names(other.scan)) == ([], []), seconds=5)
+    eventually(lambda: (names(paper.scan), names(other.scan)) == ([], []))
     assert (paper.held(), other.held(), paper.drive.saves("held", "queued")) == ([], [], [])
 
 
@@ -73,7 +73,7 @@ def test_a_move_over_a_file_that_somebody_else_replaced_leaves_theirs(paper: Pap
     held = sorted(data for _, data in paper.held())
     assert held == [b"ours", b"theirs"]
     paper.drive.ask("refresh")
-    eventually(lambda: len(names(paper.scan)) == 2, seconds=5)
+    eventually(lambda: len(names(paper.scan)) == 2)
 
 
 def test_a_document_that_somebody_else_removed_is_gone_and_what_was_written_is_kept(paper: Paper) -> None:
@@ -99,5 +99,5 @@ def test_two_drives_see_each_others_work(paper: Paper) -> None:
     paper.drive.platform.remove(ids[0])
     paper.put("shared", b"by that drive")
     paper.drive.ask("refresh")
-    eventually(lambda: (paper.scan / "shared").read_bytes() == b"by that drive", seconds=5)
+    eventually(lambda: (paper.scan / "shared").read_bytes() == b"by that drive")
     assert names(paper.scan) == ["shared"]

@@ -170,7 +170,7 @@ def test_a_reader_keeps_what_it_opened_when_somebody_else_replaces_the_file(pape
         paper.put("data", b"another")
         paper.drive.platform.remove(before)
         paper.drive.ask("refresh")
-        eventually(lambda: file.stat().st_ino != number, seconds=5)
+        eventually(lambda: file.stat().st_ino != number)
         assert file.read_bytes() == b"another"
         assert os.pread(reading, len(DATA), 0) == DATA
         assert os.fstat(reading).st_size == len(DATA)
@@ -185,7 +185,7 @@ def test_a_reader_whose_version_is_gone_gets_an_error_and_no_other_bytes(paper: 
         with fails_with(errno.ESTALE, errno.EIO):
             os.pread(reading, 100, 0)
     # Whoever opens it now gets what stands there now.
-    eventually(lambda: file.stat().st_ino != number, seconds=5)
+    eventually(lambda: file.stat().st_ino != number)
     assert file.read_bytes() == megabytes(SIZE, 1)
 
 

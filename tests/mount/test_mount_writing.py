@@ -204,7 +204,7 @@ def test_an_empty_file_arrives_once(paper: Paper, command: str) -> None:
 def test_an_empty_file_that_stays_open_arrives_after_a_moment(paper: Paper) -> None:
     with opened(paper.scan / "x", os.O_WRONLY | os.O_CREAT) as file:
         os.close(os.dup(file))
-        eventually(lambda: paper.held() == [("x", b"")], seconds=5)
+        eventually(lambda: paper.held() == [("x", b"")])
 
 
 @pytest.mark.usefixtures("old")
