@@ -23,7 +23,7 @@ _opendocument, _text = (import_module(f"odf.{name}") for name in ("opendocument"
 _PLAYER = Path(__file__).parent / "writer.py"
 _PYTHON = "/usr/bin/python3"
 """Debian's own, for which python3-uno is made."""
-_PIPE = "aerofs-programs"
+_PIPE = f"aerofs-programs-{os.getpid()}"
 LETTER = "letter.odt"
 LOCK = f".~lock.{LETTER}#"
 
