@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import pty
+import select
 import signal
 import subprocess
 import time
@@ -278,6 +280,43 @@ def test_umount_tells_bytes_and_ctrl_c_leaves_the_mount_as_it_is(
     assert paper.held() == [("new", megabytes(1))]
 
 
+def test_umount_shows_a_bar_on_a_terminal_and_takes_it_away(
+    platform: LocalPlatform, mounting: Mounting
+) -> None:
+    paper = _paper(mounting(platform, close_wait=0)).warm()
+    drive = paper.drive
+    ours, theirs = pty.openpty()
+    command = [drive._python, "-m", "aerofs", "umount", str(drive.path)]
+    environ = drive.environ() | {"TERM": "xterm", "COLUMNS": "120"}
+    with platform.hold("save") as save:
+        (paper.scan / "new").write_bytes(megabytes(1))
+        save.arrived()
+        with subprocess.Popen(command, env=environ, stdin=theirs, stderr=theirs) as umount:
+            os.close(theirs)
+            shown = _shown(ours, until="\u2501")
+            assert "uploading: 1 save left, " in _shown(ours, until=" of 1.0 MB", before=shown)
+            save.release()
+            rest = _shown(ours, until=None)
+            assert umount.wait(20) == 0
+    os.close(ours)
+    assert rest.rstrip().endswith("\x1b[2K")  # the line is clear again
+    assert "\x1b[?25h" in rest  # and the cursor is back
+    assert paper.held() == [("new", megabytes(1))]
+
+
+def _shown(terminal: int, *, until: str | None, before: str = "") -> str:
+    """What comes on a terminal, up to a word or to its end."""
+    shown, deadline = before, time.monotonic() + 30
+    while until is None or until not in shown:
+        assert select.select([terminal], [], [], max(0.0, deadline - time.monotonic()))[0], shown
+        try:
+            shown += os.read(terminal, 1 << 16).decode(errors="replace")
+        except OSError:  # so a pty tells that nobody has its other end any more
+            break
+    assert until is None or until in shown, shown
+    return shown
+
+
 def test_umount_with_a_save_that_is_held_unmounts_and_says_what_is_left(
     platform: LocalPlatform, mounting: Mounting
 ) -> None:
@@ -287,6 +326,24 @@ def test_umount_with_a_save_that_is_held_unmounts_and_says_what_is_left(
     assert done.returncode == 3
     assert "these stay on this disk" in done.stderr
     assert paper.drive.wait() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_of_either_kind_lets_an_upload_come_to_its_end(
+    number: signal.Signals, platform: LocalPlatform, mounting: Mounting
+) -> None:
+    paper = _paper(mounting(platform, close_wait=0)).warm()
+    drive = paper.drive
+    with platform.hold("save") as save:
+        (paper.scan / "new").write_bytes(b"kept")
+        save.arrived()
+        drive.signal(number)
+        eventually(lambda: not os.path.ismount(drive.path) and f"{number.name}: unmounting" in drive.log)
+        with pytest.raises(subprocess.TimeoutExpired):
+            drive.wait(0.5)
+        save.release()
+        assert drive.wait() == 0
+    assert paper.held() == [("new", b"kept")]
 
 
 @pytest.mark.parametrize("way", ["signal", "fusermount3"])
