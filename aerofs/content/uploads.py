@@ -18,7 +18,7 @@ import trio
 
 from aerofs.content.blobs import Blobs
 from aerofs.content.journal import Journal
-from aerofs.content.operations import Operation, State, inherit
+from aerofs.content.operations import Operation, Retire, State, inherit
 from aerofs.content.settling import Settling
 from aerofs.content.steps import Performer
 from aerofs.content.turns import Turns
@@ -160,6 +160,13 @@ class Uploads:
         work.row = replace(work.row, cancelled=False)
         await self._journal.step(work.row, durable=True)
 
+    def after(self, work: Work) -> Iterator[Work]:
+        """Every operation that waits for this one, directly or not."""
+        for later in self:
+            if later.previous is work:
+                yield later
+                yield from self.after(later)
+
     def supersede(self, work: Work) -> None:
         """A later operation of the same file is in the journal: this one brings nothing up any more.
 
@@ -174,6 +181,11 @@ class Uploads:
         """Take back a `supersede`: the later operation came to nothing."""
         work.row = replace(work.row, superseded=False)
         await self._journal.step(work.row)
+
+    async def spare(self, work: Work, retire: tuple[Retire, ...]) -> None:
+        """Whoever inherits a refused operation is to delete no more than this."""
+        work.row = replace(work.row, retire=retire)
+        await self._journal.step(work.row, durable=True)
 
     async def drop(self, work: Work) -> None:
         """Forget an operation that rests, as if it had never been asked for; what it brought up stays.
@@ -251,6 +263,8 @@ class Uploads:
         """One try. True when the work is settled."""
         while (settled := await self._try_once(work)) is None:
             await self._wait_for_room(work)
+            if work.dropped:
+                return False
         return settled
 
     async def _try_once(self, work: Work) -> bool | None:
@@ -310,7 +324,8 @@ class Uploads:
         return behind
 
     async def _wait_for_room(self, work: Work) -> None:
-        work.makers = self._makers_of_room(work)
+        # (One that met an error gives no reason to try before its own next try.)
+        work.makers = [maker for maker in self._makers_of_room(work) if maker.error is None]
         try:
             while not (work.dropped or work.row.cancelled) and all(
                 maker.error is None and not maker.settled.is_set() for maker in work.makers
@@ -337,7 +352,7 @@ class Uploads:
         log.info("%s: %s; %s", work.row.path, error, "will be tried again" if temporary else "held")
         await self._noted(work)
         work.was_tried()
-        for later in self._followers(work):
+        for later in self.after(work):
             later.error = error
             later.was_tried()
         self._changed()
@@ -349,13 +364,6 @@ class Uploads:
                 if work.next_try is not None:
                     work.wake.set()
         self._failures = 0
-
-    def _followers(self, work: Work) -> Iterator[Work]:
-        """Every operation that waits for this one, directly or not."""
-        for later in self:
-            if later.previous is work:
-                yield later
-                yield from self._followers(later)
 
     async def _noted(self, work: Work) -> None:
         try:

@@ -807,3 +807,50 @@ async def test_one_that_waits_for_room_waits_for_one_that_waits_for_room_elsewhe
                 await work.settled.wait()
         assert new.row.added is not None
         assert moved.row.added is not None
+
+
+async def test_one_dropped_while_it_waits_for_room_is_not_brought_up(tmp_path: Path) -> None:
+    async with opened(tmp_path) as room:
+        all_in_line = trio.Event()
+
+        async def in_turn(put: Put) -> None:
+            if put.row.title == "new":
+                await all_in_line.wait()
+            else:
+                await trio.sleep_forever()
+
+        room.steps.during = in_turn
+        room.steps.answers = {"new": [FULL]}
+        new = await room.submit(save("new"))
+        await room.submit(overwrite("a"))
+        all_in_line.set()
+        with trio.fail_after(5):
+            while not (room.steps.titles == ["new", "a"] and not new.busy):  # noqa: ASYNC110  the journal's thread
+                await trio.sleep(0.005)
+            await room.uploads.drop(new)
+        assert room.steps.titles == ["new", "a"]
+        assert new.row.added is None
+
+
+async def test_room_is_not_asked_for_again_before_somebody_could_have_made_it(tmp_path: Path) -> None:
+    async with opened(tmp_path) as room:
+        all_in_line, made = trio.Event(), trio.Event()
+
+        async def in_turn(put: Put) -> None:
+            await (made if put.row.title == "first" else all_in_line).wait()
+
+        room.steps.during = in_turn
+        room.steps.answers = {"away": [AWAY] * 9, "new": [FULL]}
+        first = await room.submit(save("first", "two"))
+        await room.submit(overwrite("a"), previous=first)  # has met no error: it was not tried yet
+        away = await room.submit(overwrite("away"))
+        new = await room.submit(save("new"))
+        all_in_line.set()
+        with trio.fail_after(5):
+            while away.error is None or "new" not in room.steps.titles:  # noqa: ASYNC110  the journal's thread
+                await trio.sleep(0.005)
+            await trio.sleep(0.1)
+            assert room.steps.titles.count("new") == 1
+            made.set()
+            await new.settled.wait()
+        assert room.steps.titles.count("new") == 2
