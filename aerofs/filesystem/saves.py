@@ -261,6 +261,8 @@ class Saves:
         for work, row in left.items():
             work.dropped = row is None
             work.row = row or work.row
+            # A withdrawal takes back what it brought up itself, nothing that an earlier one leaves standing.
+            work.previous = work.previous if row is None else None
         for work, row in left.items():
             if row is None:
                 await self._uploads.drop(work)
