@@ -1,8 +1,8 @@
 """Undoing a rename that the platform refused: everything is as before, as far as nothing is gone for good."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from aerofs.content.operations import Retire
+from aerofs.content.operations import Retire, Role
 from aerofs.content.uploads import Uploads
 from aerofs.content.work import Work
 from aerofs.errors import AerofsError, NotFoundError
@@ -97,11 +97,25 @@ class Undoing:
         if target is not None:
             await self._give_back(target)  # before our row goes: until then it tells what there was
         if work is not None:
+            await self._take_along(node, before, work)
             await self._uploads.drop(work)
         if before.aside is not None:
             self._asides.put(node, *before.aside)
         await self._go_on(node, work)
         self._kernel.forget_entry(parent, name)
+
+    async def _take_along(self, node: FileNode, before: Before, work: Work) -> None:
+        """What was saved since, under the name that the file has lost again, is a save of the file where it is."""
+        later = list(self._uploads.after(work))
+        if not later:
+            return
+        spared = tuple(old for old in work.row.retire if old.role is not Role.OVER or old in before.retire)
+        based = (replace(old, role=Role.BASE) if old.place == node.place else old for old in spared)
+        node.retire = ()
+        # First what was to go with the name: a save that inherits this row must not take it away after a crash.
+        await self._uploads.spare(work, tuple(based))
+        for save in later:
+            await self._uploads.amend(save, replace(save.row, **self._tree.fields.destination(node)))
 
     async def _go_on(self, node: FileNode, work: Work | None) -> None:
         """The file has its old name: what is to become of its bytes is what was to become of them before."""
