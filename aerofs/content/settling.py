@@ -26,7 +26,7 @@ class Settling:
 
     async def anew(self, work: Work) -> None:
         """The operation intends something else from now on."""
-        self._label(work.row)
+        self.label(work.row)
         await self._journal.record(work.row)
 
     async def take_out(self, work: Work, others: Iterable[Work]) -> None:
@@ -47,7 +47,7 @@ class Settling:
         # (After a journal that failed once, an heir may be settled by now: its row is not to rise again.)
         heirs = [heir.row for heir in work.heirs if heir in others]
         for changed in (*heirs, *told):
-            self._label(changed)
+            self.label(changed)
         await self._journal.remove(work.row.id, successors=[*heirs, *told], settled=work.row)
 
     async def forget(self, work: Work) -> None:
@@ -78,6 +78,7 @@ class Settling:
         else:
             path.unlink(missing_ok=True)
 
-    def _label(self, row: Operation) -> None:
+    def label(self, row: Operation) -> None:
+        """Let its file say what it is."""
         if row.content is not None:
             labels.write(self._drafts / row.content, row)

@@ -10,9 +10,10 @@ import logging
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from math import inf
 from pathlib import Path
+from typing import Any
 
 import trio
 
@@ -103,11 +104,9 @@ class Uploads:
 
     async def cancel(self, work: Work) -> None:
         """The file is to be gone: whatever the operation brought up, or may still bring up, is taken back."""
-        work.row = replace(work.row, cancelled=True, state=State.QUEUED)
-        work.wake.set()
-        self._changed()
-        # A step, not a record: the row of a work that is being settled right now must not rise again.
-        await self._journal.step(work.row, durable=True)
+        async with self._intended(work, replace(work.row, cancelled=True, state=State.QUEUED)):
+            # A step, not a record: the row of a work that is being settled right now must not rise again.
+            await self._journal.step(work.row, durable=True)
         self._release_held(work)
 
     def _release_held(self, work: Work) -> None:
@@ -201,12 +200,40 @@ class Uploads:
 
     async def amend(self, work: Work, row: Operation) -> None:
         """Give a work that is not busy another row (a retargeted save); one that was held is tried again."""
-        # The row first: its turn may come while the journal is written.
-        work.row = replace(row, id=work.row.id)
+        row = replace(row, id=work.row.id)
         if row.state is State.HELD:
-            work.row = replace(work.row, state=State.QUEUED, error="", errno=0)
+            row = replace(row, state=State.QUEUED, error="", errno=0)
+        async with self._intended(work, row):
+            await self._settling.anew(work)
+
+    @asynccontextmanager
+    async def _intended(self, work: Work, row: Operation) -> AsyncIterator[None]:
+        """Give a work another row while the block writes it; where that fails, what it was to do is what it is to do.
+
+        Until it is written, no turn of it begins, and what it comes after is not settled.
+        """
+        before, previous = work.row, work.previous
+        changes = {name: value for name, value in _facts(row).items() if getattr(before, name) != value}
+        # The row first: who goes on with it meanwhile is to go on with this one.
+        work.row, work.unwritten = row, work.unwritten + 1
+        if previous is not None:
+            previous.followed += 1
+        try:
+            self._changed()
+            yield
+        except AerofsError:
+            former = {name: getattr(before, name) for name in changes}
+            former["known"] = before.known | (work.row.known - row.known)
+            work.row = replace(work.row, **former)
+            self._settling.label(work.row)
+            raise
+        else:
             work.wake.set()
-        await self._settling.anew(work)
+        finally:
+            work.unwritten -= 1
+            if previous is not None:
+                previous.followed -= 1
+            self._changed()
 
     def retry(self, *, held: bool = False) -> None:
         """Try at once what waits for its next try (the platform is back), held ones only if asked."""
@@ -397,19 +424,29 @@ class Uploads:
 
     @asynccontextmanager
     async def _turn(self, work: Work) -> AsyncIterator[None]:
+        await self._written(work)
         work.busy, work.error, work.next_try = True, None, None
         # The row of a busy work keeps its place and loses retired fields only after its turn has come.
         try:
             async with self._turns.of(work.fields, adds=work.row.title if work.row.only_adds else None):
+                await self._written(work)
                 work.running = True
                 yield
         finally:
             work.running = work.busy = False
             self._changed()
 
+    async def _written(self, work: Work) -> None:
+        while work.unwritten:
+            await self._change.wait()
+
     def _changed(self) -> None:
         self._change.set()
         self._change = trio.Event()
+
+
+def _facts(row: Operation) -> dict[str, Any]:
+    return {each.name: getattr(row, each.name) for each in fields(row)}
 
 
 def _pause(tries: int) -> float:

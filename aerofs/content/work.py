@@ -31,6 +31,7 @@ class Work(Put):
         takes_content: Asked at the end; True where the caller keeps the local file.
         heirs: Those that waited for it, once it is settled.
         followed: How many rows that come after it are being written.
+        unwritten: What it is to do is being written: no turn of it begins before.
         leaving: Its own row is being taken out of the journal.
         hidden: Attachments that are hidden on its behalf until then.
         makers: Those of whom one is to make room in the field before it is tried again.
@@ -52,6 +53,7 @@ class Work(Put):
         self.takes_content: Callable[[Work], bool] | None = None
         self.heirs: list[Work] = []
         self.followed = 0
+        self.unwritten = 0
         self.leaving = False
         self.hidden: list[AttachmentId] = []
         self.makers: list[Work] = []

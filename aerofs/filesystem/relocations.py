@@ -60,9 +60,10 @@ class Relocations:
     async def _retarget(self, node: FileNode, work: Work) -> None:
         row = work.row
         retire = (*row.retire, *(old for old in node.retire if old not in row.retire))
+        await self._uploads.amend(work, replace(row, **self._tree.fields.destination(node), retire=retire))
+        # (No turn of it has begun before that is in the journal.)
         work.hidden += node.hidden
         node.retire, node.hidden = (), ()
-        await self._uploads.amend(work, replace(row, **self._tree.fields.destination(node), retire=retire))
 
     async def move(self, node: FileNode, previous: Work | None) -> Work:
         """What stands on the platform, or will when its operation is settled, is to stand where the file is here.
