@@ -60,7 +60,8 @@ class Recovery:
 
     async def _take_up(self, row: Operation, *, chain: list[Operation]) -> None:
         """One row. `chain`: the rows that wait for it, in their order."""
-        superseded = any(after.content is not None or after.cancelled for after in chain)
+        # (One that names a source moves another file here; else it is a rename of what this one brings up.)
+        superseded = any(after.content or after.copy_of or after.cancelled for after in chain)
         if row.state is State.LOCAL and is_local(row.file_name):
             await self._take_up_local(row)
             return

@@ -1,6 +1,9 @@
 """What a remount makes of rows that wait for one another, of bytes that made room, and of bytes that are gone."""
 
+import os
 from contextlib import suppress
+
+import pytest
 
 from aerofs.errors import AerofsError
 from aerofs.sandbox import Fault
@@ -51,3 +54,33 @@ async def test_a_discarded_second_save_takes_nothing_of_the_first_away(office: O
     async with office.mounted() as drive:
         await _discard_last(office, drive)
         assert office.stored() == [("1/scan/a.txt", b"new"), ("1/scan/a.txt", b"old")]
+
+
+# -- a rename over a file whose save waits -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("more", [b"", b" and more"])
+async def test_a_rename_over_a_queued_save_has_its_own_bytes_after_a_crash(
+    office: Office, more: bytes
+) -> None:
+    source, target = A, "invoice/1/copies/a.txt"
+    office.add(source, b"AAAA")
+    office.add(target, b"old!")
+    with office.sandbox.hold("save"):
+        async with office.mounted(close_wait=0.1, rename_wait=0.1) as drive:
+            await drive.read(source)
+            await drive.read(target)
+            with suppress(AerofsError):
+                await drive.write(target, b"BBBB")
+            await drive.rename(source, target)
+            assert await drive.read(target) == b"AAAA"
+    async with office.mounted() as drive:
+        assert await drive.read(target) == b"AAAA"
+        if more:
+            handle = await drive.open(target, os.O_RDWR)
+            await drive.filesystem.write(handle, 4, more)
+            await drive.close(handle)
+        await drive.drained()
+        assert office.stored("1/scan", "1/copies") == [("1/copies/a.txt", b"AAAA" + more)]
+        assert await drive.read(target) == b"AAAA" + more
+        drive.assert_nothing_left()
