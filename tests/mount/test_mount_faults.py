@@ -12,6 +12,7 @@ from tests.mount.harness import (
     Background,
     Drive,
     LocalPlatform,
+    Mounting,
     Paper,
     eventually,
     fails_with,
@@ -163,11 +164,13 @@ def test_an_unknown_directory_that_stalls_ends_and_known_ones_go_on(paper: Paper
     ends_in_time((unknown / paper.drive.platform.document("invoice") / "scan").stat)
 
 
-def test_a_list_stays_quick_while_everything_else_is_slow(paper: Paper) -> None:
+def test_a_list_stays_quick_while_everything_else_is_slow(
+    platform: LocalPlatform, mounting: Mounting
+) -> None:
+    drive = mounting(platform)  # with the usual deadlines: 30 s for what is held
+    paper, other = Paper(drive, platform.document()), Paper(drive, platform.document())
     paper.put("slow", megabytes(1))
-    other = Paper(paper.drive, paper.drive.platform.document())
     paper.warm(other)
-    platform = paper.drive.platform
     with platform.hold("save") as save, platform.hold("download") as download:
         under_way = [
             Background((paper.scan / "slow").read_bytes),
@@ -178,12 +181,12 @@ def test_a_list_stays_quick_while_everything_else_is_slow(paper: Paper) -> None:
         started = time.monotonic()
         paper.drive.shell("ls -l; ls -lR ..; stat slow new; cat new", cwd=paper.scan)
         (other.scan / ".~lock.x#").write_bytes(b"x")
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 8
         save.release()
         download.release()
     for each in under_way:
-        with may_fail_with(*TEMPORARY):
-            each.result()
+        each.result()
+    drive.settled()
 
 
 def test_the_breaker_fails_fast_and_known_things_are_still_served(paper: Paper) -> None:
@@ -202,7 +205,7 @@ def test_the_breaker_fails_fast_and_known_things_are_still_served(paper: Paper) 
         (paper.scan / "unknown").unlink()
     with fails_with(*TEMPORARY):
         (paper.scan / "new").write_bytes(b"kept")
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 2  # two that waited would take a second each
     assert (paper.scan / "new").read_bytes() == b"kept"
     paper.drive.platform.behave()
     eventually(lambda: ("new", b"kept") in paper.held(), seconds=20)
