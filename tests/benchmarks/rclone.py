@@ -15,7 +15,7 @@ class WebDav:
 
     def __init__(self, rclone: Path, home: Path) -> None:
         self._rclone = rclone
-        self.root, self.port = home / "dav", free_ports()[0]
+        self.root, self.port = home / "dav", free_ports(self)[0]
         self.root.mkdir(parents=True)
         self._config = home / "rclone.conf"
         self._config.touch()

@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 
-from tests.faults.act import md5
 from tests.faults.diary import Diary
+from tests.faults.errand import md5
 
 NAMES = 4
 LARGEST = 20_000

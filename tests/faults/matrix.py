@@ -14,7 +14,7 @@ from aerofs.errors import AerofsError
 from aerofs.namespace.generations import HORIZON
 from tests.contract.conftest import Drive
 from tests.faults.acts import Act
-from tests.faults.bench import Bench, Gate, kind_of, neighbours, shown
+from tests.faults.lab import Gate, Lab, kind_of, neighbours, shown
 from tests.faults.strikes import EVERYTHING, Strike
 
 OUTAGE = 120.0
@@ -61,7 +61,7 @@ class Outcome:
 class Watch:
     """What must hold at every moment of a cell; it is looked at before every request, and at the end."""
 
-    bench: Bench
+    lab: Lab
     act: Act
     accepted: bool = field(default=False, init=False)
 
@@ -71,7 +71,7 @@ class Watch:
         Raises:
             AssertionError: A promise is broken.
         """
-        act, stored = self.act, self.bench.stored(self.act)
+        act, stored = self.act, self.lab.stored(self.act)
         for path, data in neighbours(act).items():
             assert (path, data) in stored, f"{path} was touched"
         old, new = set(act.before.values()), set(act.after.values())
@@ -89,11 +89,11 @@ class Watch:
             assert kept >= new, "bytes are lost"
 
     def _on_this_disk(self) -> set[bytes]:
-        drafts = self.bench.office.disk / "state" / "drafts"
+        drafts = self.lab.office.disk / "state" / "drafts"
         return {path.read_bytes() for path in drafts.iterdir()}
 
 
-async def tried(here: Bench, cell: Cell) -> Outcome:
+async def tried(here: Lab, cell: Cell) -> Outcome:
     """Try a cell.
 
     Raises:
@@ -106,7 +106,7 @@ async def tried(here: Bench, cell: Cell) -> Outcome:
         raise
 
 
-async def _tried(here: Bench, cell: Cell) -> Outcome:
+async def _tried(here: Lab, cell: Cell) -> Outcome:
     act, sandbox = cell.act, here.office.sandbox
     async with here.prepared(act) as drive:
         watch = Watch(here, act)
@@ -181,7 +181,7 @@ async def _settled(drive: Drive) -> None:
         await drive.filesystem.drain()
 
 
-async def _verdict(here: Bench, drive: Drive, cell: Cell, *, said: str) -> str:
+async def _verdict(here: Lab, drive: Drive, cell: Cell, *, said: str) -> str:
     """What stands, and whether that is what the call's answer promised."""
     act, stored = cell.act, here.stored(cell.act)
     before, after = shown(act, act.before), shown(act, act.after)
@@ -211,7 +211,7 @@ def _names(stored: list[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
     return [(path, data[:12]) for path, data in stored]
 
 
-async def _fresh_eyes(here: Bench, drive: Drive, act: Act) -> None:
+async def _fresh_eyes(here: Lab, drive: Drive, act: Act) -> None:
     """Whoever looks anew, when nothing is held against answers any more, sees what the platform has."""
     await trio.sleep(HORIZON)
     drive.filesystem.refresh()

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from aerofs.sandbox import Platform
-from tests.faults.act import made_up, md5
+from tests.faults.errand import made_up, md5
 
 PHOTOS, PAPERS = "order/O-1/photos", "order/O-2/papers"
 LARGE = 24_000_000

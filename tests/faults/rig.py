@@ -15,6 +15,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -43,12 +44,17 @@ class Stored(NamedTuple):
     md5: str
 
 
-def free_ports() -> tuple[int, int]:
-    """Two ports that nobody has at the moment."""
-    with socket.socket() as one, socket.socket() as other:
-        for each in (one, other):
-            each.bind(("127.0.0.1", 0))
-        return one.getsockname()[1], other.getsockname()[1]
+def free_ports(owner: object) -> tuple[int, int]:
+    """Two ports that nobody else is given while `owner` is there: bound, never listened at.
+
+    A server that sets SO_REUSEADDR, as all do that can be started again soon, may listen there all the same.
+    """
+    held = socket.socket(), socket.socket()
+    for each in held:
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        each.bind(("127.0.0.1", 0))
+        weakref.finalize(owner, each.close)
+    return held[0].getsockname()[1], held[1].getsockname()[1]
 
 
 def wait_for(what: Callable[[], object], *, bound: float = BOUND) -> float:
@@ -83,7 +89,7 @@ class Server:
         self.data = data
         self._options = options
         self._program = program
-        self._ports = free_ports()
+        self._ports = free_ports(self)
         self._process: subprocess.Popen[str] | None = None
         self.url = f"http://127.0.0.1:{self._ports[0]}"
         self.token, self.environment = "sandbox-token", "sandbox"
@@ -330,8 +336,8 @@ class Drive:
         return self.finish(self.start(*command), bound=bound)
 
     def begin(self, *words: str | Path) -> "subprocess.Popen[str]":
-        """Start one of the acts of `act.py`; paths are below the mount point."""
-        return self.start(sys.executable, "-m", "tests.faults.act", self.place, *words)
+        """Start one of the acts of `errand.py`; paths are below the mount point."""
+        return self.start(sys.executable, "-m", "tests.faults.errand", self.place, *words)
 
     def told(self, process: "subprocess.Popen[str]", *, bound: float) -> dict[str, Any]:
         """What an act tells at its end."""
@@ -342,7 +348,7 @@ class Drive:
         return told
 
     def act(self, *words: str | Path, bound: float = BOUND) -> dict[str, Any]:
-        """Perform one of the acts of `act.py`."""
+        """Perform one of the acts of `errand.py`."""
         return self.told(self.begin(*words), bound=bound)
 
     def tree(self) -> dict[str, str]:

@@ -17,8 +17,8 @@ from pathlib import Path
 from random import Random
 
 from tests.faults.account import Account, local
-from tests.faults.act import md5
 from tests.faults.diary import Diary
+from tests.faults.errand import md5
 
 DEAD = {errno.ENOTCONN, errno.ECONNABORTED}
 NAMES = 3

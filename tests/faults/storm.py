@@ -18,7 +18,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from tests.faults.act import md5
+from tests.faults.errand import md5
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,7 +17,7 @@ import trio
 from trio.testing import MockClock
 
 from tests.faults.acts import ACTS, Act
-from tests.faults.bench import bench
+from tests.faults.lab import lab
 from tests.faults.matrix import OUTAGE, Cell, Outcome, tried
 from tests.faults.strikes import EVERYTHING, STRIKES
 
@@ -107,7 +107,7 @@ async def outcomes(disk: Path, act: Act, clock: MockClock) -> tuple[int, dict[Ce
     Raises:
         AssertionError: A promise is broken; the note of the error names the cell.
     """
-    async with bench(disk, clock) as here:
+    async with lab(disk, clock) as here:
         asked = await here.requests(act)
         return asked.total(), {cell: await tried(here, cell) for cell in cells(act, [*asked])}
 

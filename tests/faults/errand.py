@@ -1,4 +1,4 @@
-"""One act through a mount, told as JSON: `python -m tests.faults.act MOUNTPOINT ACT PATH…`.
+"""One act through a mount, told as JSON: `python -m tests.faults.errand MOUNTPOINT ACT PATH…`.
 
 Run as a process of its own, so that a mount that hangs takes nobody along. Tells `error` (the name of the errno) and
 `at` (the call that met it), `seconds`, and what the act found.

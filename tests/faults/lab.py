@@ -42,7 +42,7 @@ def kind_of(request: httpx.Request) -> str:
     return "download" if found is None else found.kinds.get(request.method, "other")
 
 
-class Bench:
+class Lab:
     """A sandbox for many cells, one after another."""
 
     def __init__(self, office: Office) -> None:
@@ -117,12 +117,12 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(disk: Path, clock: MockClock) -> AsyncIterator[Bench]:
-    """A bench whose time passes by itself; `clock` has the rate 0."""
+async def lab(disk: Path, clock: MockClock) -> AsyncIterator[Lab]:
+    """A laboratory whose time passes by itself; `clock` has the rate 0."""
     # A connection that the server closes after a while would be a fault of its own.
     with mock.patch.object(server, "_KEEP_ALIVE", 1e9):
         async with serving(SandboxConfig()) as sandbox, trio.open_nursery() as nursery:
-            here = Bench(Office(sandbox, disk))
+            here = Lab(Office(sandbox, disk))
             nursery.start_soon(partial(here.pass_time, clock))
             yield here
             nursery.cancel_scope.cancel()
@@ -141,5 +141,5 @@ def neighbours(act: Act) -> dict[str, bytes]:
 
 
 def shown(act: Act, files: Mapping[str, bytes]) -> list[tuple[str, bytes]]:
-    """Some files and the neighbours, as `Bench.stored` tells them."""
+    """Some files and the neighbours, as `Lab.stored` tells them."""
     return sorted({**files, **neighbours(act)}.items())
