@@ -41,10 +41,11 @@ class Blob:
         held: The byte ranges on this disk.
         etag: The object store's mark of the version that the held bytes belong to, where it told one.
         confirmed: Whether `size` is the object store's own word, not only the platform's promise.
+        proven: The length that the store told beside a range; an answer of another length needs that proof, too.
         version: Moves on when the held bytes turned out to be of another version and were forgotten.
     """
 
-    __slots__ = ("_blobs", "_pins", "confirmed", "etag", "held", "id", "path", "size", "version")
+    __slots__ = ("_blobs", "_pins", "confirmed", "etag", "held", "id", "path", "proven", "size", "version")
 
     def __init__(self, blobs: "Blobs", id: AttachmentId, path: Path, size: int | None) -> None:  # noqa: A002
         self._blobs = blobs
@@ -55,6 +56,7 @@ class Blob:
         self.held = Ranges()
         self.etag: str | None = None
         self.confirmed = False
+        self.proven: int | None = None
         self.version = 0
 
     def __repr__(self) -> str:

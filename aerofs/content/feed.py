@@ -126,6 +126,8 @@ class Feed:
 
     async def fetch_all(self, cursor: Cursor) -> Path:
         """The path of the whole attachment on this disk; good while the blob is pinned."""
+        if self.blob.size is None:
+            await self.size(cursor)  # what is sent on, or kept in its place, is measured against a proof
         while not self.blob.whole:
             self._check(cursor)
             await self._obtain(0, self._clip(ENDLESS), begin=0)

@@ -17,6 +17,7 @@ from cachetools import TTLCache
 
 from aerofs.errors import AerofsError, LocalIOError, ProtocolError, StaleError, UnavailableError
 from aerofs.model import Attachment, AttachmentId, FieldRef
+from aerofs.platform import ExpiredUrlError
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,10 @@ class Download(Protocol):
         """The length of the whole attachment, not of this body; None where the server does not say."""
 
     @property
+    def ranged(self) -> bool:
+        """Whether it answers a range, which a page in the place of the bytes, or a part sent as the whole, does not."""
+
+    @property
     def etag(self) -> str | None:
         """The store's mark of this version of the bytes."""
 
@@ -40,8 +45,8 @@ class Download(Protocol):
         """The body. It ends, or raises one of our errors; which of the two a cut is depends on the server."""
 
 
-class Origin(Protocol):
-    """What a reader needs of the platform; every method raises our own errors."""
+class Downloads(Protocol):
+    """Whatever brings the bytes behind a URL."""
 
     def download(
         self, url: str, *, start: int = 0, stop: int | None = None
@@ -52,8 +57,25 @@ class Origin(Protocol):
             ExpiredUrlError: The URL is good no longer; a fresh list brings another.
         """
 
+
+class Origin(Downloads, Protocol):
+    """What a reader needs of the platform; every method raises our own errors."""
+
     async def fresh_urls(self, place: FieldRef) -> Mapping[AttachmentId, Attachment]:
         """Every file of the field with its URL, from one list request."""
+
+
+async def proven_total(origin: Downloads, url: str) -> int | None:
+    """The length of an attachment, as the store tells it beside a range of one byte; None where nothing proves it.
+
+    The one judge of whether what came in the place of an attachment can be its bytes: a page that a proxy put there,
+    or a file that was cut short, has a length of its own, but answers no range.
+    """
+    try:
+        async with origin.download(url, start=0, stop=1) as download:
+            return download.total if download.ranged else None
+    except ExpiredUrlError:
+        return None
 
 
 def as_ours(error: Exception) -> AerofsError:

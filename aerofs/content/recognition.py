@@ -15,6 +15,7 @@ import trio
 
 from aerofs.content.draft import digest, local_error
 from aerofs.content.operations import Operation
+from aerofs.content.origin import proven_total
 from aerofs.content.puts import Remote
 from aerofs.errors import RefusedError, UnavailableError
 from aerofs.model import Attachment, AttachmentId, FieldRef
@@ -85,17 +86,22 @@ class Recognition:
                 raise RefusedError(
                     f"{path}: a new file of this name gives no address, so ours cannot be told"
                 )
-            found, size = sha256(), 0
-            async with self._remote.download(entry.url) as download:
-                async for chunk in download.chunks():
-                    found.update(chunk)
-                    size += len(chunk)
-            if found.hexdigest() == expected:
+            found, size = await self._bytes(entry.url)
+            if found == expected:
                 return entry
-            if entry.size not in (None, size):
-                # A proxy's page, say: these are not its bytes, so whether it is ours is not known yet.
-                raise UnavailableError(f"{path}: {size} bytes came for a file of {entry.size}")
+            # Only the file's own bytes prove that it is not ours; a proxy's page, say, is to be asked past later.
+            if size != entry.size and size != await proven_total(self._remote, entry.url):
+                raise UnavailableError(f"{path}: what came for a new file of this name may not be its bytes")
         return None
+
+    async def _bytes(self, url: str) -> tuple[str, int]:
+        """The digest and the length of what comes."""
+        found, size = sha256(), 0
+        async with self._remote.download(url) as download:
+            async for chunk in download.chunks():
+                found.update(chunk)
+                size += len(chunk)
+        return found.hexdigest(), size
 
 
 def same_title(one: str, other: str) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from aerofs.content.blobs import Blob
-from aerofs.content.origin import Download, Link, Links, Origin, as_ours
+from aerofs.content.origin import Download, Link, Links, Origin, as_ours, proven_total
 from aerofs.errors import ProtocolError, StaleError, UnavailableError
 from aerofs.model import FieldRef
 from aerofs.platform import ExpiredUrlError
@@ -50,7 +50,7 @@ class Source:
         self._learned = learned
         self._renewed = renewed
         self._changed = False
-        self._proven: int | None = None
+        self._doubted = False
 
     async def ask_size(self) -> None:
         """Learn the size by one list (none if the last one told), else by a download of one byte."""
@@ -68,7 +68,8 @@ class Source:
     async def open(self, start: int, stop: int | None) -> AsyncIterator[Download]:
         """A download whose URL was good and whose version is the held one; an expired URL is asked for anew.
 
-        A total other than the platform's size is believed if the store tells it for a range, too.
+        A total other than the platform's size, or where it tells none than the proven one, is believed if the store
+        tells it for a range, too.
 
         Raises:
             RenewedError: It was of another version; the blob is empty now.
@@ -95,29 +96,28 @@ class Source:
                 except ExpiredUrlError:
                     spent = link.url
                     continue
-                if download.total in (None, link.size, self._proven) or link.size is None:
+                if self._believed(download, link):
                     self._examine(download)
                     await stack.enter_async_context(attempt.pop_all())
                     return download
             error = "sends something of another size than"
-            self._proven = await self._total_by_range(link)
+            self._prove(await proven_total(self._origin, link.url))
         raise UnavailableError(f"{self._place}: the object store {error} {self._blob.id}")
 
-    async def _total_by_range(self, link: Link) -> int | None:
-        """The size that the store tells where it was asked for one byte and gave no more.
+    def _believed(self, download: Download, link: Link) -> bool:
+        if download.ranged and link.size is None:
+            self._prove(download.total)
+        told = self._blob.proven if link.size is None else link.size
+        if download.total is None or told is not None:
+            return download.total in (None, told, self._blob.proven)
+        # A store without ranges can prove nothing; it is asked for a proof once and then believed.
+        doubted, self._doubted = self._doubted, True
+        return doubted or download.ranged or self._blob.size is not None
 
-        That is what a page that a proxy put in its place, or a file that was cut short, cannot do.
-        """
-        count = 0
-        try:
-            async with self._origin.download(link.url, start=0, stop=1) as download, body(download) as chunks:
-                async for chunk in chunks:
-                    count += len(chunk)
-                    if count > 1:
-                        return None
-                return download.total
-        except ExpiredUrlError:
-            return None
+    def _prove(self, total: int | None) -> None:
+        """What was proven stays so where the next answer proves nothing."""
+        if total is not None:
+            self._blob.proven = total
 
     def know(self, size: int) -> None:
         """The store itself showed the size."""

@@ -37,6 +37,7 @@ class Download(AsyncIterator[bytes]):
         start: Offset of its first byte in the object: 0 where the server ignored the range.
         expected: Bytes that will come; None where the server does not tell.
         total: Size of the whole object; None where the server does not tell.
+        ranged: Whether the answer is one to a range, so that `total` is told beside the length of the body.
         etag: The store's name for this content, if it gave one.
     """
 
@@ -47,11 +48,13 @@ class Download(AsyncIterator[bytes]):
         start: int,
         expected: int | None,
         total: int | None,
+        ranged: bool,
         received: Callable[[int], None],
     ) -> None:
         self.start = start
         self.expected = expected
         self.total = total
+        self.ranged = ranged
         self.etag: str | None = response.headers.get("etag")
         self._response = response
         self._received = received
@@ -129,15 +132,16 @@ def _judged(response: httpx.Response, *, start: int, received: Callable[[int], N
     length = response.headers.get("content-length", "")
     expected = int(length) if length.isdigit() else None
     if status == HTTPStatus.OK:
-        return Download(response, start=0, expected=expected, total=expected, received=received)
+        return Download(response, start=0, expected=expected, total=expected, ranged=False, received=received)
     if status in _EXPIRED:
         raise ExpiredUrlError(f"a download URL no longer serves (status {status})")
     told = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", "").strip())
     if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-        total = int(told[3]) if told and told[3] != "*" else None
-        return Download(response, start=start, expected=0, total=total, received=received)
+        # (No store needs to say what there is of an object that does not even have a first byte.)
+        total = int(told[3]) if told and told[3] != "*" else None if start else 0
+        return Download(response, start=start, expected=0, total=total, ranged=True, received=received)
     if status == HTTPStatus.PARTIAL_CONTENT and told and told[1]:
         first, last = int(told[1]), int(told[2])
-        total = None if told[3] == "*" else int(told[3])
-        return Download(response, start=first, expected=last - first + 1, total=total, received=received)
+        total, expected = None if told[3] == "*" else int(told[3]), last - first + 1
+        return Download(response, start=first, expected=expected, total=total, ranged=True, received=received)
     raise ProtocolError(f"a download was answered by status {status}, which is no content")

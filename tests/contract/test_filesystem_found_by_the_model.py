@@ -5,7 +5,8 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from aerofs.errors import UnavailableError
-from aerofs.sandbox import Fault
+from aerofs.sandbox import Fault, Variants
+from aerofs.sandbox.faults import Action
 from tests.contract.conftest import Drive, Office
 
 A = "invoice/1/scan/a.txt"
@@ -36,15 +37,19 @@ async def test_a_file_renamed_over_a_queued_save_shows_nothing_of_what_that_was_
         drive.assert_nothing_left()
 
 
-async def test_a_page_in_the_place_of_the_bytes_does_not_make_our_own_file_a_strangers(
-    office: Office,
+@pytest.mark.parametrize("platform", [(), ("no-sizes",)], ids=" ".join)
+@pytest.mark.parametrize("lie", ["html", "shorten"])
+async def test_other_bytes_than_the_files_do_not_make_our_own_file_a_strangers(
+    office: Office, lie: Action, platform: tuple[str, ...]
 ) -> None:
+    office.sandbox.variants = Variants.named(*platform)
     async with office.mounted() as drive:
         await drive.names("invoice/1/scan")
         office.sandbox.add_fault(Fault("save", "drop_answer"))
-        office.sandbox.add_fault(Fault("download", "html"))
+        office.sandbox.add_fault(Fault("download", lie))
         await _queued(drive, A, b"once")
         await drive.drained()
+        assert office.requests["save"] == 1
         assert office.stored() == [("1/scan/a.txt", b"once")]
         drive.assert_nothing_left()
 

@@ -48,6 +48,7 @@ class Body:
     etag: str
     chunk: int
     fault: Fault | None
+    ranged: bool
 
     async def chunks(self) -> AsyncIterator[bytes]:
         sound = self.content if self.fault is None else self.content[: self.fault.at]
@@ -89,9 +90,10 @@ class Store:
         if not self.ranged:
             start, stop = 0, None
         total = len(content) if self.tells_total else None
+        ranged = self.ranged and (start, stop) != (0, None)
         self.running += 1
         try:
-            yield Body(content[start:stop], start, total, str(len(self.versions)), self.chunk, fault)
+            yield Body(content[start:stop], start, total, str(len(self.versions)), self.chunk, fault, ranged)
         finally:
             self.running -= 1
 

@@ -543,6 +543,15 @@ async def test_a_range_behind_the_end_is_empty_and_tells_the_size() -> None:
         assert [each async for each in download.chunks()] == []
 
 
+async def test_what_has_no_first_byte_is_empty() -> None:
+    wire = Wire(body(416, b"<Error>"), body(416, b"<Error>"))
+    async with platform(wire) as client:
+        async with client.download("https://s.example/f", start=0, stop=1) as download:
+            assert (download.total, download.ranged) == (0, True)
+        async with client.download("https://s.example/f", start=1) as download:
+            assert download.total is None
+
+
 async def test_a_size_that_is_not_told_is_not_known() -> None:
     wire = Wire(body(206, b"bc", content_range="bytes 1-2/*"), body(200, b"abc"))
     async with platform(wire) as client:

@@ -46,6 +46,7 @@ class Body:
     error: AerofsError | None
     taken: Callable[[int], None]
     gate: Callable[[], trio.Event | None]
+    ranged: bool
 
     async def chunks(self) -> AsyncIterator[bytes]:
         at = 0
@@ -115,6 +116,7 @@ class Store:
             self.cut_error if cut is not None else None,
             self._count,
             lambda: self.gate,
+            self.ranged and (start, stop) != (0, None),
         )
         self.running += 1
         try:

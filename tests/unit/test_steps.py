@@ -39,6 +39,7 @@ class Bytes:
 
     data: bytes
     start: int = 0
+    ranged: bool = False
 
     @property
     def expected(self) -> int:
