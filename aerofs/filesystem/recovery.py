@@ -49,6 +49,9 @@ class Recovery:
             else:
                 await self._take_up(row, chain=_chain(row, later))
         self._remove_orphans(rows)
+        # Not before: what they keep here from now on is no orphan, and who comes after them is known.
+        for work in self._works.values():
+            self._uploads.submit(work)
         if rows:
             log.info("%d operations from before are taken up", len(rows))
         return len(rows)
@@ -83,7 +86,6 @@ class Recovery:
             work.takes_content = self._shown_again
             if draft is not None:
                 draft.close()
-        self._uploads.submit(work)
 
     async def _as_save(self, row: Operation) -> Operation:
         """A draft that was synced and never closed, or made under a name that only looked temporary, is a save now.

@@ -1,10 +1,13 @@
 """What a remount makes of rows that wait for one another, of bytes that made room, and of bytes that are gone."""
 
 import os
+import time
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
+from aerofs.content.draft import digest
 from aerofs.errors import AerofsError
 from aerofs.sandbox import Fault
 from tests.contract.conftest import Drive, Office, until
@@ -83,4 +86,50 @@ async def test_a_rename_over_a_queued_save_has_its_own_bytes_after_a_crash(
         await drive.drained()
         assert office.stored("1/scan", "1/copies") == [("1/copies/a.txt", b"AAAA" + more)]
         assert await drive.read(target) == b"AAAA" + more
+        drive.assert_nothing_left()
+
+
+# -- a full field ------------------------------------------------------------------------------------------------------
+
+FULL = "invoice/1/few/a.txt"
+
+
+async def _full(office: Office, drive: Drive) -> None:
+    """A field in which a file has to go before another comes, whose bytes are on this disk."""
+    office.add(FULL, b"old")
+    office.add("invoice/1/few/b.txt", b"other")
+    await drive.read(FULL)
+    await drive.read("invoice/1/few/b.txt")
+
+
+async def test_nothing_makes_room_before_every_row_is_taken_up(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drafts = office.disk / "state" / "drafts"
+    async with office.mounted() as drive:
+        await _full(office, drive)
+        await drive.names("invoice/2/scan")
+        drive.network.away = True
+        for path, data in ((FULL, b"new"), ("invoice/2/scan/film.mp4", b"a film")):
+            with suppress(AerofsError):
+                await drive.write(path, data)
+
+    def slow(path: Path) -> str:
+        """Reading a film takes a while: long enough for another save to make room for itself."""
+        end = time.monotonic() + 0.5
+        while path.read_bytes() == b"a film" and time.monotonic() < end:
+            if [*drafts.glob("*.secured")] and len(office.stored("1/few")) == 1:
+                break
+            time.sleep(0.02)
+        return digest(path)
+
+    monkeypatch.setattr("aerofs.filesystem.recovery.digest", slow)
+    with office.sandbox.hold("save"):
+        async with office.mounted() as drive:
+            await until(lambda: len(office.stored("1/few")) == 1)
+            (secured,) = drafts.glob("*.secured")
+            assert secured.read_bytes() == b"old"
+    async with office.mounted() as drive:
+        await drive.drained()
+        assert office.stored("1/few") == [("1/few/a.txt", b"new"), ("1/few/b.txt", b"other")]
         drive.assert_nothing_left()
