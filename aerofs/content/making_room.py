@@ -28,6 +28,11 @@ class MakingRoom:
         await self._actions.settle_on(put, secured=secured)
         return secured
 
+    async def give_up(self, put: Put, secured: Secured) -> None:
+        """Somebody else took it away, on purpose: it is not ours to put back."""
+        await self._actions.settle_on(put, secured=None)
+        self._actions.file(secured.content).unlink(missing_ok=True)
+
     async def put_back(self, put: Put, secured: Secured) -> None:
         """What had made room stands again, under a new id, which the row knows from now on.
 

@@ -151,10 +151,20 @@ class Performer:
             # `replace` replaces the whole field, so only where that is exactly the version we know.
             await self._add(put, instead_of=victim)
         else:
-            await self._add_after_removal(put, await self._making_room.secure(put, base))
+            secured = await self._making_room.secure(put, base)
+            if await self._actions.delete(put.row.place, secured.attachment) is None:
+                await self._add_in_its_room(put, secured)
+            else:
+                # We never asked for it before, so it was certainly not us: whoever did may have taken the room, too.
+                await self._making_room.give_up(put, secured)
+                await self._add(put)
 
     async def _add_after_removal(self, put: Put, secured: Secured) -> None:
+        # Where it is gone, an earlier try of ours may have done it.
         await self._actions.delete(put.row.place, secured.attachment)
+        await self._add_in_its_room(put, secured)
+
+    async def _add_in_its_room(self, put: Put, secured: Secured) -> None:
         try:
             await self._add(put)
         except AerofsError as error:

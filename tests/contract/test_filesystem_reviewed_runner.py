@@ -2,10 +2,11 @@
 
 from contextlib import suppress
 
+import httpx
 import pytest
 
 from aerofs.content.operations import Operation
-from aerofs.errors import AerofsError, NoSpaceError
+from aerofs.errors import AerofsError, NoSpaceError, QuotaError
 from tests.contract.conftest import Drive, Office
 
 X, Y = "invoice/1/scan/x.txt", "invoice/1/scan/y.txt"
@@ -59,4 +60,33 @@ async def test_a_removal_that_could_not_be_journalled_has_not_happened(
         assert drive.states() == {"x.txt": "queued"}
         await drive.back()
         assert office.stored("1/scan") == [("1/scan/x.txt", b"newx"), ("1/scan/y.txt", b"oldy")]
+        drive.assert_nothing_left()
+
+
+async def test_a_colleague_who_replaces_what_was_to_make_room_keeps_the_room(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = office.add("invoice/1/few/a.txt", b"old")
+    office.add("invoice/1/few/b.txt", b"other")
+    async with office.mounted() as drive:
+        await drive.find("invoice/1/few/a.txt")
+        asked = drive.network.handle_async_request
+
+        async def faster(request: httpx.Request) -> httpx.Response:
+            if request.method == "DELETE" and ("1/few/a.txt", b"old") in office.stored("1/few"):
+                office.sandbox.platform.remove_attachment(base)
+                office.add("invoice/1/few/a.txt", b"theirs")
+            return await asked(request)
+
+        monkeypatch.setattr(drive.network, "handle_async_request", faster)
+        with pytest.raises(QuotaError):
+            await drive.write("invoice/1/few/a.txt", b"new")
+        assert drive.states() == {"a.txt": "held"}
+        theirs = [("1/few/a.txt", b"theirs"), ("1/few/b.txt", b"other")]
+        assert office.stored("1/few") == theirs
+        assert [file.suffix for file in drive.store.drafts.iterdir()] == [".draft"]
+        (save,) = drive.filesystem.saves()
+        await drive.filesystem.waiting.discard(save["id"])
+        assert office.stored("1/few") == theirs
+        assert await drive.read("invoice/1/few/a.txt") == b"theirs"
         drive.assert_nothing_left()
