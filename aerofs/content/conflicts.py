@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 FILE = "conflicts.json"
 _KEPT = 100
 _MOST_BYTES = 255
-_EXTENSION = re.compile(r"(?<=.)(?:\.tar)?\.[^.\s]{1,15}\Z", re.DOTALL)
+_EXTENSION = re.compile(r"(?<=.)(?:\.tar)?\.[^.\s()]{1,15}\Z", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)

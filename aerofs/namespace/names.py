@@ -70,7 +70,7 @@ _IN_TITLE: Final = re.compile(f"({_QUOTE}*)([{_ANY_MEANT}{_ANY_SHOWN}])")
 _IN_NAME: Final = re.compile(f"({_QUOTE}*)([{_ANY_SHOWN}])")
 _UNSENDABLE: Final = re.compile('["\r\n\0]')
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
-_EXTENSION: Final = re.compile(r"(?<=.)((?:\.tar)?\.[^.\s]{1,15})\Z", re.DOTALL)
+_EXTENSION: Final = re.compile(r"(?<=.)((?:\.tar)?\.[^.\s()]{1,15})\Z", re.DOTALL)
 _TAG: Final = re.compile(r"\A(.*) \(([^()]{6,})\)\Z", re.DOTALL)
 
 

@@ -1,10 +1,14 @@
 """What the state machine of `tests/properties` found, each in as few steps as it takes."""
 
+from datetime import UTC, datetime
+
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from aerofs.content.conflicts import conflict_title
 from aerofs.errors import UnavailableError
+from aerofs.namespace.names import apart
 from aerofs.sandbox import Fault, Variants
 from aerofs.sandbox.faults import Action
 from tests.contract.conftest import Drive, Office
@@ -86,3 +90,9 @@ async def test_a_move_that_is_refused_while_its_file_is_removed_does_not_refuse_
         await drive.drained()
         assert office.stored() == []
         drive.assert_nothing_left()
+
+
+def test_the_time_of_a_conflict_is_no_extension() -> None:
+    ours = conflict_title("notes", datetime(2026, 11, 23, 14, 5, tzinfo=UTC))
+    assert conflict_title(ours, datetime(2026, 11, 23, 14, 6, tzinfo=UTC)).startswith(f"{ours} (conflict ")
+    assert apart("0123456789", ours, {}) == f"{ours} (456789)"
