@@ -217,6 +217,7 @@ async def test_a_lost_answer_anywhere_leaves_one_copy_each(
         if after != 1:
             assert list(beside(office).values()) == [b"our"]
             await seen_as_it_is(drive, office, clock)
+        await settled_down(clock)
         drive.assert_nothing_left()
 
 
