@@ -19,6 +19,7 @@ from aerofs.content.origin import proven_total
 from aerofs.content.puts import Remote
 from aerofs.errors import RefusedError, UnavailableError
 from aerofs.model import Attachment, AttachmentId, FieldRef
+from aerofs.platform import ExpiredUrlError
 
 Fetch: TypeAlias = Callable[[FieldRef, Attachment], AbstractAsyncContextManager[Path]]
 """Brings a whole attachment to the local disk; its file stays while the context lasts."""
@@ -97,10 +98,14 @@ class Recognition:
     async def _bytes(self, url: str) -> tuple[str, int]:
         """The digest and the length of what comes."""
         found, size = sha256(), 0
-        async with self._remote.download(url) as download:
-            async for chunk in download.chunks():
-                found.update(chunk)
-                size += len(chunk)
+        try:
+            async with self._remote.download(url) as download:
+                async for chunk in download.chunks():
+                    found.update(chunk)
+                    size += len(chunk)
+        except ExpiredUrlError as error:
+            # The address is too old, or somebody else's file went meanwhile: the next list tells.
+            raise UnavailableError(str(error)) from error
         return found.hexdigest(), size
 
 

@@ -96,3 +96,18 @@ def test_the_time_of_a_conflict_is_no_extension() -> None:
     ours = conflict_title("notes", datetime(2026, 11, 23, 14, 5, tzinfo=UTC))
     assert conflict_title(ours, datetime(2026, 11, 23, 14, 6, tzinfo=UTC)).startswith(f"{ours} (conflict ")
     assert apart("0123456789", ours, {}) == f"{ours} (456789)"
+
+
+async def test_a_strangers_file_that_goes_while_ours_is_looked_for_holds_no_save(office: Office) -> None:
+    async with office.mounted() as drive:
+        await drive.names("invoice/1/scan")
+        theirs = office.add(A, b"they")
+        office.sandbox.add_fault(Fault("save", "drop_answer"))
+        await _queued(drive, A, b"ours")
+        async with trio.open_nursery() as nursery:
+            with office.sandbox.hold("download") as hold:
+                nursery.start_soon(drive.drained)
+                await hold.arrived()
+                office.sandbox.platform.remove_attachment(theirs)
+        assert office.stored() == [("1/scan/a.txt", b"ours")]
+        drive.assert_nothing_left()
