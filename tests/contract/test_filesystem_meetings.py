@@ -137,6 +137,7 @@ async def test_a_file_does_not_come_back_over_one_that_is_written(office: Office
         await later(clock, 61)
         await until(lambda: "a.txt~" not in {node.name for node in drive.filesystem._tree.placed()})
         await drive.remove(A)
+        await drive.drained()
         drive.assert_nothing_left()
 
 
