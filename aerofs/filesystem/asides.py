@@ -126,8 +126,11 @@ class Asides:
         if node.aside is not None:
             home, name = node.aside
             node.aside = None
-            self._aside.pop((home.place, name), None)
-            self._tree.overlay.release(home.place, name)
+            later = self._aside.get((home.place, name))  # another that was put aside from that name since?
+            if later is node:
+                del self._aside[home.place, name]
+            if later in (None, node) or later.beside is None:
+                self._tree.overlay.release(home.place, name)
 
     async def _come_back_later(self, node: FileNode) -> None:
         aside = node.aside

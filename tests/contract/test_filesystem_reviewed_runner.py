@@ -90,3 +90,19 @@ async def test_a_colleague_who_replaces_what_was_to_make_room_keeps_the_room(
         assert office.stored("1/few") == theirs
         assert await drive.read("invoice/1/few/a.txt") == b"theirs"
         drive.assert_nothing_left()
+
+
+async def test_of_two_put_aside_from_one_name_the_later_is_what_a_new_file_replaces(office: Office) -> None:
+    first = office.add(X, b"first")
+    async with office.mounted() as drive:
+        await drive.rename(X, f"{X}~")
+        office.sandbox.platform.remove_attachment(first)
+        office.add(X, b"second")
+        drive.filesystem.refresh()
+        await drive.rename(X, "invoice/1/scan/x.bak~")
+        await drive.remove(f"{X}~")
+        await drive.write(X, b"new")
+        await drive.drained()
+        assert office.stored("1/scan") == [("1/scan/x.txt", b"new")]
+        assert await drive.names("invoice/1/scan") == ["x.bak~", "x.txt"]
+        assert await drive.read("invoice/1/scan/x.bak~") == b"second"
