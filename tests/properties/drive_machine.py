@@ -56,7 +56,7 @@ class Handle:
     number: int
     file: File
     writable: bool
-    wrote: bool = False
+    saved: bool = False
 
 
 class DriveMachine(RuleBasedStateMachine):
@@ -237,7 +237,6 @@ class DriveMachine(RuleBasedStateMachine):
         self.model.admit(file)
         with self._may_fail(file=file):
             self.drive.write(handle.number, offset, data)
-        handle.wrote = True
         old = file.data.ljust(offset, b"\0")
         self._changed(file, old[:offset] + data + old[offset + len(data) :])
 
@@ -250,6 +249,9 @@ class DriveMachine(RuleBasedStateMachine):
             pass  # what close() refused is kept, too
         if handle.writable and file.linked and file.dirty and (file.data or file.local):
             self._saved(file)
+            # (Written again: brought up later; until then its row goes with what is written.)
+            file.rowed = handle.saved
+            handle.saved = True
 
     def _saved(self, file: File) -> None:
         file.was_up = file.was_up or not file.local
@@ -394,6 +396,8 @@ class DriveMachine(RuleBasedStateMachine):
             if seen is None or seen.size != size:
                 raise
         file.mtime_ns = None
+        if handle is not None and file.gone:
+            file.optional = file.loose = True  # the drive may save it anew
         if size != len(before):
             self._changed(file, before[:size].ljust(size, b"\0"))
         if handle is None and not file.writers and file.linked and (size or file.local):
@@ -423,6 +427,8 @@ class DriveMachine(RuleBasedStateMachine):
             with self._may_fail(errno.EEXIST):
                 self.drive.rename(old, new, flags)
                 raise AssertionError("replaced what was there")
+        if file.replaces and is_local(new[1]):
+            return  # what it went over, before its first close, stays hidden on the platform: nobody's to see
         self.model.admit(file)
         put_aside = self.model.aside(new)
         for other in (over, put_aside):
@@ -468,6 +474,7 @@ class DriveMachine(RuleBasedStateMachine):
     def list(self, field: str) -> None:
         with self._step():
             self.drive.rest()
+            self._come_back()
             with self._may_fail():
                 names = self.drive.names(field)
             assert len(set(names)) == len(names), f"a name is listed twice: {names}"

@@ -259,9 +259,11 @@ class Model:
             self._replace(file, over, over.aside or over.place)
             self.unlinked(over)
         back = file.aside == place and over is None
+        came_from_local = file.local
         if is_local(place[1]):
             if not file.local and file.was_up:
-                file.aside, file.stood = file.place, file.data
+                file.aside = file.place
+                file.stood = file.durable[-1] if file.dirty and file.durable else file.data
             file.place, file.local, file.exclusive = place, True, False
         else:
             file.place, file.local, file.exclusive, file.was_up = place, False, False, True
@@ -275,7 +277,8 @@ class Model:
             file.optional = True
             file.gone = not file.local
             self.murky.add(place[0])
-        if file.dirty and file.writers:
+        if file.writers and not is_local(place[1]) and (file.dirty or came_from_local):
+            file.dirty = True  # its close will do it
             file.durable_places.append(place)
         else:
             file.accepted()
@@ -391,7 +394,8 @@ class Model:
             file.linked &= not file.gone
         self.files = [file for file in self.files if file.linked or file.readers or file.writers]
         for file in self.files:
-            file.optional = file.loose = False
+            # (Of what a colleague removed, a local name keeps what happens to be here: till the end of the process.)
+            file.optional, file.loose = file.optional and file.local, False
             file.maybe.clear()
             file.accepted()
         for identity, file in found.items():
@@ -412,6 +416,6 @@ def is_name_of(title: str, name: str) -> bool:
 
 
 def _with(tag: str, title: str) -> re.Pattern[str]:
-    path = PurePosixPath(title)
-    stem = title.removesuffix(path.suffix) if path.suffix else title
-    return re.compile(re.escape(stem) + tag + re.escape(path.suffix))
+    suffix = PurePosixPath(title).suffix
+    suffix = suffix if suffix[1:].isalnum() else ""
+    return re.compile(re.escape(title.removesuffix(suffix)) + tag + re.escape(suffix))
