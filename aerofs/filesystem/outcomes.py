@@ -189,6 +189,9 @@ class Outcomes:
         node.draft = Draft(kept, limit=refused.limit, spool=refused.spool)
         node.draft.freeze()
         node.committed = node.draft.changes
+        if node.journalled:
+            # The row of an fsync, whose bytes go with the refused draft.
+            self._nursery.start_soon(self._forget_row_alone, node)
         refused.discard()
         self._kernel.forget_pages(node.inode)
 

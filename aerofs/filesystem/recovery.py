@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 
 import trio
@@ -38,12 +39,18 @@ class Recovery:
         self._spool = spool
         self._works: dict[int, Work] = {}
         self._nodes: dict[int, FileNode] = {}
+        self._superseded: set[int] = set()
+        self._bytes: dict[int, Draft] = {}
+        self._damage: dict[int, str] = {}
 
     async def recover(self) -> int:
         """Take up everything the journal holds. Returns how many operations go on."""
         rows = self._journal.load()
         later = {row.after: row for row in rows if row.after is not None}
-        for row in _in_order(rows):
+        ordered = _in_order(rows)
+        for row in reversed(ordered):  # the last first: what is there of it decides about those before it
+            await self._examine(row, _chain(row, later))
+        for row in ordered:
             if row.cancelled and row.state is State.HELD and row.id not in later:
                 await self._give_up_unlink(row)
             else:
@@ -63,20 +70,24 @@ class Recovery:
 
     async def _take_up(self, row: Operation, *, chain: list[Operation]) -> None:
         """One row. `chain`: the rows that wait for it, in their order."""
-        # (One that names a source moves another file here; else it is a rename of what this one brings up.)
-        superseded = any(after.content or after.copy_of or after.cancelled for after in chain)
         if row.state is State.LOCAL and is_local(row.file_name):
             await self._take_up_local(row)
             return
+        previous = self._works.get(row.after or 0)
+        renames = row.content is None and row.copy_of is None
+        superseded = row.id in self._superseded or bool(renames and previous and previous.row.superseded)
         row = await self._as_save(row) if row.state is State.LOCAL else _as_left(row, superseded=superseded)
-        row, draft, damage = await self._with_draft(row)
-        work = Work(row, previous=self._works.get(row.after or 0))
+        draft, damage = self._bytes.get(row.id), None if superseded else self._damage.get(row.id)
+        row = replace(row, size=draft.size) if draft is not None else row
+        work = Work(row, previous=previous)
         work.damage = damage
         self._works[row.id] = work
         node = self._nodes.get(row.after or 0) if row.content is None else None
         if node is None and not (superseded or row.cancelled or damage):
-            node = await self._show(row, (chain or [row])[-1], draft)
-        if damage is None:
+            # What waits for a row without its bytes is not carried out, and names nothing.
+            named = [row, *takewhile(lambda after: after.id not in self._damage, chain)]
+            node = await self._show(row, named[-1], draft)
+        if row.id not in self._damage:
             self._hide(work, node)
         if node is not None:
             self._nodes[row.id] = node
@@ -100,33 +111,46 @@ class Recovery:
         return row
 
     async def _take_up_local(self, row: Operation) -> None:
-        row, draft, damage = await self._with_draft(row)
-        if damage is not None and not (self._drafts / str(row.content)).exists():
+        draft = self._bytes.get(row.id)
+        if row.id in self._damage and not (self._drafts / str(row.content)).exists():
             # Removed just before a loss of power, which the journal did not hear of any more.
             await self._journal.remove(row.id)
-        node = await self._show(row, row, draft) if draft is not None else None
+        node = await self._show(replace(row, size=draft.size), row, draft) if draft is not None else None
         if node is not None:
             node.life, node.journalled, node.committed = Life.LOCAL, row.id, -1
 
-    async def _with_draft(self, row: Operation) -> tuple[Operation, Draft | None, str | None]:
-        """The row, its opened bytes, and what is wrong with them. A row without its bytes hides nothing.
+    async def _examine(self, row: Operation, chain: list[Operation]) -> None:
+        """See whether a later row stands for this one; if none does, open its bytes.
+
+        A later row without its bytes stands for none that has its own: they would be nowhere.
+        """
+        # (One that names a source moves another file here; else it is a rename of what this one brings up.)
+        heirs = [after for after in chain if after.content or after.copy_of or after.cancelled]
+        if any(heir.id not in self._damage for heir in heirs) or (row.superseded and not heirs):
+            self._superseded.add(row.id)
+        elif row.content is not None and not row.cancelled:
+            await self._open(row, row.content)
+            if heirs and row.id in self._damage:
+                self._superseded.add(row.id)
+
+    async def _open(self, row: Operation, content: str) -> None:
+        """A row's bytes, or what is wrong with them. A row without its bytes hides nothing.
 
         A save that was through loses its bytes before the loss of its row is on the disk; after a loss of power it is
         back without them, or with what was written to the file since then. It is looked for; if it does not stand, and
         only then, it is held.
         """
-        if row.content is None or row.cancelled or row.superseded:
-            return row, None, None
         try:
-            draft = Draft(self._drafts / row.content, spool=self._spool)
+            draft = Draft(self._drafts / content, spool=self._spool)
             if row.sha256 is None or await trio.to_thread.run_sync(digest, draft.path) == row.sha256:
-                return replace(row, size=draft.size), draft, None
+                self._bytes[row.id] = draft
+                return
             draft.close()
             damage = "its bytes are not those any more that were recorded"
         except (OSError, AerofsError) as error:
             damage = f"its bytes cannot be read: {error}"
         log.info("%s: %s", row, damage)
-        return row, None, damage
+        self._damage[row.id] = damage
 
     def _hide(self, work: Work, node: FileNode | None) -> None:
         """What an operation is to retire is not seen while it is on its way."""
@@ -207,7 +231,6 @@ def _chain(row: Operation, later: Mapping[int, Operation]) -> list[Operation]:
 
 def _as_left(row: Operation, *, superseded: bool) -> Operation:
     """A row as the end of the process before left it: its last request may have been carried out."""
-    if superseded:
-        row = replace(row, superseded=True, state=State.QUEUED)
+    row = replace(row, superseded=superseded, state=State.QUEUED if superseded else row.state)
     # Where bytes tell ours from a stranger's, it does no harm to look; elsewhere the row knows whether it was sent.
     return row if row.resizes else replace(row, maybe_sent=True)

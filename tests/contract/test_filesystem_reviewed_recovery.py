@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from aerofs.content.draft import digest
-from aerofs.errors import AerofsError
+from aerofs.errors import AerofsError, TooLargeError
 from aerofs.sandbox import Fault
 from tests.contract.conftest import Drive, Office, until
 
@@ -133,3 +133,83 @@ async def test_nothing_makes_room_before_every_row_is_taken_up(
         await drive.drained()
         assert office.stored("1/few") == [("1/few/a.txt", b"new"), ("1/few/b.txt", b"other")]
         drive.assert_nothing_left()
+
+
+# -- a later row without its bytes -------------------------------------------------------------------------------------
+
+SMALL = "invoice/1/small/x.txt"
+
+
+async def _accepted_then_refused(drive: Drive) -> None:
+    """A save that waits, and a version behind it that is synced and then meets an error."""
+    await drive.names("invoice/1/small")
+    drive.network.away = True
+    with suppress(AerofsError):
+        await drive.write(SMALL, b"accepted v1")
+    handle = await drive.open(SMALL, os.O_RDWR)
+    await drive.filesystem.write(handle, 0, b"v2")
+    await drive.filesystem.fsync(handle)
+    with pytest.raises(TooLargeError):
+        await drive.filesystem.write(handle, 0, b"z" * 20000)
+    with suppress(AerofsError):
+        await drive.close(handle)
+
+
+async def test_a_version_that_met_an_error_leaves_no_row_behind(office: Office) -> None:
+    async with office.mounted() as drive:
+        await _accepted_then_refused(drive)
+        await until(lambda: len(drive.store.journal.load()) == 1)
+        assert await drive.read(SMALL) == b"accepted v1"
+    async with office.mounted() as drive:
+        await drive.drained()
+        assert office.stored() == [("1/small/x.txt", b"accepted v1")]
+        drive.assert_nothing_left()
+
+
+@pytest.mark.parametrize("damage", ["gone", "other bytes", "gone behind a rename"])
+async def test_a_later_row_without_its_bytes_leaves_the_save_before_it_alone(
+    office: Office, damage: str
+) -> None:
+    office.add(A, b"old")
+    with office.sandbox.hold("save"):
+        async with office.mounted(close_wait=0.1, rename_wait=0.1) as drive:
+            await drive.find(A)
+            for data in (b"accepted", b"later"):
+                with suppress(AerofsError):
+                    await drive.write(A, data)
+            _, later = drive.store.journal.load()
+            draft = drive.store.drafts / str(later.content)
+            if damage == "other bytes":
+                draft.write_bytes(b"l\0ter")
+            else:
+                draft.unlink()
+            if damage == "gone behind a rename":
+                await drive.rename(A, B)
+    async with office.mounted() as drive:
+        assert await drive.read(A) == b"accepted"
+        await until(lambda: "held" in drive.states().values())
+        await drive.drained()
+        assert office.stored() == [("1/scan/a.txt", b"accepted")]
+        assert await drive.read(A) == b"accepted"
+        assert await drive.names("invoice/1/scan") == ["a.txt"]
+        (held, *_) = drive.filesystem.saves()
+        assert held["state"] == "held"
+        await drive.filesystem.waiting.discard(int(str(held["id"])))
+        assert office.stored() == [("1/scan/a.txt", b"accepted")]
+        assert await drive.read(A) == b"accepted"
+
+
+async def test_of_rows_that_all_lost_their_bytes_the_last_one_counts(office: Office) -> None:
+    office.add(A, b"old")
+    with office.sandbox.hold("save"):
+        async with office.mounted(close_wait=0.1, rename_wait=0.1) as drive:
+            await drive.find(A)
+            for data in (b"one", b"two"):
+                with suppress(AerofsError):
+                    await drive.write(A, data)
+            for draft in drive.store.drafts.iterdir():
+                draft.unlink()
+        async with office.mounted() as drive:
+            await until(lambda: drive.states() == {"a.txt": "held"})
+            assert await drive.read(A) == b"old"
+            assert office.stored() == [("1/scan/a.txt", b"old")]
