@@ -217,7 +217,13 @@ def _with_secured(paths: Iterable[Path], rows: Iterable[Operation]) -> Iterator[
         told = labels.read(path)
         if told is None or told.secured is None or told.secured.content != path.name:
             continue
-        if (row := waiting.get(told.id)) is not None and row.added is None:
+        row = waiting.get(told.id)
+        # (What was put back stands under another id by now.)
+        if (
+            row is not None
+            and row.added is None
+            and any(old.attachment == told.secured.attachment for old in row.retire)
+        ):
             yield replace(row, secured=told.secured)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from aerofs.content.draft import digest
-from aerofs.errors import AerofsError, TooLargeError
+from aerofs.errors import AerofsError, DeniedError, TooLargeError
 from aerofs.sandbox import Fault
 from tests.contract.conftest import Drive, Office, until
 
@@ -213,3 +213,29 @@ async def test_of_rows_that_all_lost_their_bytes_the_last_one_counts(office: Off
             await until(lambda: drive.states() == {"a.txt": "held"})
             assert await drive.read(A) == b"old"
             assert office.stored() == [("1/scan/a.txt", b"old")]
+
+
+async def test_what_was_put_back_just_before_the_end_is_not_put_back_again(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlink = Path.unlink
+    copied: list[Path] = []
+
+    def dying(path: Path, *, missing_ok: bool = False) -> None:
+        if path.suffix == ".secured" and not copied:
+            copied.append(path)
+            office.copy_disk("state", "after")
+        unlink(path, missing_ok=missing_ok)
+
+    async with office.mounted() as drive:
+        await _full(office, drive)
+        office.sandbox.add_fault(Fault("save", "status", status=403, count=1))
+        monkeypatch.setattr(Path, "unlink", dying)
+        with pytest.raises(DeniedError):
+            await drive.write(FULL, b"new")
+    assert len(copied) == 1
+    assert office.stored("1/few") == [("1/few/a.txt", b"old"), ("1/few/b.txt", b"other")]
+    async with office.mounted("after") as drive:
+        await drive.drained()
+        assert office.stored("1/few") == [("1/few/a.txt", b"new"), ("1/few/b.txt", b"other")]
+        drive.assert_nothing_left()
