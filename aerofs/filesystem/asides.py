@@ -10,12 +10,13 @@ import trio
 
 from aerofs.content.operations import Retire, Role
 from aerofs.content.work import Work
-from aerofs.errors import DeadlineError
+from aerofs.errors import DeadlineError, StaleError
 from aerofs.filesystem.commits import Commits
 from aerofs.filesystem.kernel import Kernel
 from aerofs.filesystem.nodes import FieldNode, FileNode, Life
 from aerofs.filesystem.tree import Tree
 from aerofs.filesystem.versions import Versions
+from aerofs.model import Attachment
 
 if TYPE_CHECKING:
     from aerofs.model import FieldRef
@@ -85,7 +86,12 @@ class Asides:
             async with self._commits.lock(node):
                 if node.aside is None:
                     return (), None
-                await self._keep(node)
+                try:
+                    await self._keep(node)
+                except StaleError:
+                    if node.pending is not None or node.attachment is None:
+                        raise
+                    return self._give_up(node, node.attachment)
                 return self._hand_over(node)
         self._nursery.start_soon(self._versions.fetch, node)
         raise DeadlineError(f"{node.path}: is still being fetched, and {name} cannot be replaced before")
@@ -116,6 +122,15 @@ class Asides:
             retire = (Retire(place, node.attachment.id, node.attachment.name, Role.BASE),)
         node.attachment, node.stands = None, None
         return retire, work
+
+    def _give_up(self, node: FileNode, gone: Attachment) -> Claim:
+        """Somebody else took the version away, and nobody has its bytes: that holds no new file up."""
+        log.info("%s: its version is gone from the platform", node.path)
+        self.forget(node)
+        retire = (Retire(node.stands or node.place, gone.id, gone.name, Role.BASE),)
+        self._tree.overlay.hide(gone.id)  # on behalf of the new file
+        self._tree.drop(node)
+        return retire, None
 
     def _is_written(self, home: FieldNode, name: str) -> bool:
         """Somebody else's file appeared under the name, and is changed here: it keeps the name."""

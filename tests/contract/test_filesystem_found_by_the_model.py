@@ -111,3 +111,15 @@ async def test_a_strangers_file_that_goes_while_ours_is_looked_for_holds_no_save
                 office.sandbox.platform.remove_attachment(theirs)
         assert office.stored() == [("1/scan/a.txt", b"ours")]
         drive.assert_nothing_left()
+
+
+async def test_a_version_that_went_while_it_was_put_aside_does_not_hold_up_a_new_one(office: Office) -> None:
+    original = office.add(A, b"old")
+    async with office.mounted() as drive:
+        await drive.names("invoice/1/scan")
+        await drive.rename(A, f"{A}~")
+        office.sandbox.platform.remove_attachment(original)
+        await drive.write(A, b"new")
+        assert await drive.names("invoice/1/scan") == ["a.txt"]
+        assert office.stored() == [("1/scan/a.txt", b"new")]
+        drive.assert_nothing_left()
