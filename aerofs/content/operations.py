@@ -6,7 +6,7 @@ rename goes over. A put that was unlinked meanwhile is `cancelled`: it brings no
 brought up, and retires the rest. Values only; `steps.py` performs them, `journal.py` keeps them.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 
 from pydantic import TypeAdapter
@@ -160,6 +160,16 @@ def inherit(row: Operation, prior: Operation) -> Operation:
     return replace(
         row, after=None, known=known, retire=left + row.retire, copy_of=source, source_title=added.name
     )
+
+
+def revoked(now: Operation, before: Operation, intended: Operation) -> Operation:
+    """The row as it is now, but for what it was to become: that is as it was before. Ids learned meanwhile stay."""
+    names = [each.name for each in fields(Operation)]
+    former = {
+        name: getattr(before, name) for name in names if getattr(before, name) != getattr(intended, name)
+    }
+    former["known"] = before.known | (now.known - intended.known)
+    return replace(now, **former)
 
 
 NOWHERE = FieldRef(DefinitionId(""), DocumentId(""), ValuePath(""))

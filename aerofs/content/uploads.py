@@ -10,16 +10,16 @@ import logging
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from math import inf
 from pathlib import Path
-from typing import Any
 
 import trio
 
 from aerofs.content.blobs import Blobs
 from aerofs.content.journal import Journal
-from aerofs.content.operations import Operation, Retire, State, inherit
+from aerofs.content.makers import makers_of_room
+from aerofs.content.operations import Operation, Retire, State, inherit, revoked
 from aerofs.content.settling import Settling
 from aerofs.content.steps import Performer
 from aerofs.content.turns import Turns
@@ -213,7 +213,6 @@ class Uploads:
         Until it is written, no turn of it begins, and what it comes after is not settled.
         """
         before, previous = work.row, work.previous
-        changes = {name: value for name, value in _facts(row).items() if getattr(before, name) != value}
         # The row first: who goes on with it meanwhile is to go on with this one.
         work.row, work.unwritten = row, work.unwritten + 1
         if previous is not None:
@@ -222,9 +221,7 @@ class Uploads:
             self._changed()
             yield
         except AerofsError:
-            former = {name: getattr(before, name) for name in changes}
-            former["known"] = before.known | (work.row.known - row.known)
-            work.row = replace(work.row, **former)
+            work.row = revoked(work.row, before, row)
             self._settling.label(work.row)
             raise
         else:
@@ -313,7 +310,7 @@ class Uploads:
                 if work.row.cancelled and work.unwatched and not error.temporary:
                     await self._give_up(work, error)
                     return True
-                makers = self._makers_of_room(work) if isinstance(error, QuotaError) else []
+                makers = makers_of_room(work, list(self)) if isinstance(error, QuotaError) else []
                 if any(maker.error is None for maker in makers):
                     return None
                 await self._failed(work, UnavailableError(f"{error}, for now") if makers else error)
@@ -324,35 +321,9 @@ class Uploads:
                 return False
         return True
 
-    def _makers_of_room(self, work: Work) -> list[Work]:
-        """Others that will take something away from the field, and do not wait for this one.
-
-        One that had to wait for an earlier operation of its file may come after this one, which found room already.
-        """
-        behind = self._behind(work)
-        return [
-            other
-            for other in self
-            if other not in behind
-            and other.goes_on
-            and any(old.place == work.row.place for old in other.row.retire)
-        ]
-
-    def _behind(self, work: Work) -> set[Work]:
-        """It, and every one that can do nothing before it has: in line, or for room that only these could make."""
-        behind = {work}
-        while more := {
-            other
-            for other in self
-            if other not in behind
-            and (other.previous in behind or (other.makers and behind.issuperset(other.makers)))
-        }:
-            behind |= more
-        return behind
-
     async def _wait_for_room(self, work: Work) -> None:
         # (One that met an error gives no reason to try before its own next try.)
-        work.makers = [maker for maker in self._makers_of_room(work) if maker.error is None]
+        work.makers = [maker for maker in makers_of_room(work, list(self)) if maker.error is None]
         try:
             while not (work.dropped or work.row.cancelled) and all(
                 maker.error is None and not maker.settled.is_set() for maker in work.makers
@@ -443,10 +414,6 @@ class Uploads:
     def _changed(self) -> None:
         self._change.set()
         self._change = trio.Event()
-
-
-def _facts(row: Operation) -> dict[str, Any]:
-    return {each.name: getattr(row, each.name) for each in fields(row)}
 
 
 def _pause(tries: int) -> float:
