@@ -22,6 +22,7 @@ from aerofs.errors import (
     ProtocolError,
     QuotaError,
     RefusedError,
+    StaleError,
     UnavailableError,
 )
 from aerofs.model import Attachment
@@ -63,7 +64,7 @@ class Performer:
         """
         if put.row.place == NOWHERE:
             raise RefusedError(f"{put.row.path}: where it belongs is not known: export it, or discard it")
-        if put.row.added is None and put.row.maybe_sent and not await self._find_ours(put, certain=False):
+        if put.row.added is None and put.row.maybe_sent and not await self._found_again(put):
             await self._actions.step(put, maybe_sent=False)
         while not put.row.cancelled:
             if put.row.added is None and not put.row.superseded:
@@ -171,6 +172,16 @@ class Performer:
             if not error.temporary and put.row.added is None:
                 await self._making_room.put_back(put, secured)
             raise
+
+    async def _found_again(self, put: Put) -> bool:
+        """Whether an earlier try is found to have been carried out."""
+        try:
+            return await self._find_ours(put, certain=False)
+        except StaleError:
+            if not put.row.cancelled:
+                raise
+            # What was moved is gone, and cannot be compared with. Its file is to be gone, too; a stranger's is not.
+            return False
 
     async def _find_ours(self, put: Put, *, certain: bool) -> bool:
         """After a lost or silent answer: an id that we did not know, with our title and equal bytes, is ours."""

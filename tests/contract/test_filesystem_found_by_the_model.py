@@ -123,3 +123,21 @@ async def test_a_version_that_went_while_it_was_put_aside_does_not_hold_up_a_new
         assert await drive.names("invoice/1/scan") == ["a.txt"]
         assert office.stored() == [("1/scan/a.txt", b"new")]
         drive.assert_nothing_left()
+
+
+async def test_a_file_whose_move_is_held_because_its_source_is_gone_can_be_removed_after_a_crash(
+    office: Office,
+) -> None:
+    original = office.add(A, b"one")
+    async with office.mounted("alive", rename_wait=0.2) as drive:
+        await drive.names("invoice/1/scan")
+        drive.network.away = True
+        await drive.rename(A, B)
+        office.copy_disk("alive", "dead")
+    office.sandbox.platform.remove_attachment(original)
+    async with office.mounted("dead") as drive:
+        await drive.drained()
+        assert drive.states() == {"a.txt": "held"}
+        await drive.remove(B)
+        await drive.drained()
+        drive.assert_nothing_left()
