@@ -36,6 +36,7 @@ class File:
         durable: What a crash may leave of it; nothing: it was never accepted.
         durable_places: The same of its place.
         rowed: What is written from now on may be found after a crash.
+        went_over: It took a name before its first close.
         unsure: A crash may leave nothing of it.
         maybe: After a crash: places and bytes besides the usual ones.
         replaces: Whom it has taken the name of, before it was accepted itself.
@@ -61,6 +62,7 @@ class File:
     replaces: list["File"] = field(default_factory=list)
     rowed: bool = False
     unsure: bool = False
+    went_over: bool = False
     inode: int | None = None
     mtime_ns: int | None = None
     mode: int | None = None
@@ -271,6 +273,7 @@ class Model:
             if not back:
                 file.title = title
                 self._claim(file)
+        file.went_over |= over is not None and file.writers > 0
         file.loose |= place[0] in self.murky
         if file.gone:
             # What the drive has of it may do, or it may not.
