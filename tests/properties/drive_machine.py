@@ -6,23 +6,19 @@ compared with the model as far as the model is certain; at `settle` everything i
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import ClassVar
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from hypothesis.stateful import precondition, rule
 
-from aerofs.namespace.familiar import is_local, looks_temporary
+from aerofs.namespace.familiar import is_local
 from aerofs.sandbox import Fault
-from tests.properties.model import File, Model, Place, is_name_of
-from tests.properties.world import FIELDS, DiedError, Seen, Standing, World
+from tests.properties.model import File, Place
+from tests.properties.programs import NAMES, Handle, NotDone, Programs
+from tests.properties.reckoning import Reckoning
+from tests.properties.world import FIELDS, DiedError, Standing
 
-NAMES = ("a.txt", "b.txt", "a.txt~", ".b.txt.swp", "sedAbC123")
-TROUBLE = {errno.EIO, errno.ETIMEDOUT}
-REFUSALS = {errno.EACCES, errno.EPERM, errno.EFBIG, errno.EDQUOT}
-VANISHED = {errno.ENOENT, errno.ESTALE}
 NOREPLACE = 1
 
 fields = st.sampled_from(FIELDS)
@@ -45,244 +41,15 @@ ACCIDENTS = st.one_of(
 )
 
 
-class NotDone(Exception):  # noqa: N818  nothing failed
-    """A call failed as it may, and nothing has changed."""
-
-
-@dataclass(eq=False)
-class Handle:
-    """An open file."""
-
-    number: int
-    file: File
-    writable: bool
-    saved: bool = False
-
-
-class DriveMachine(RuleBasedStateMachine):
+class DriveMachine(Reckoning):
     """What may be done to a drive, in any order."""
-
-    def world(self) -> World:
-        """Where it happens."""
-        raise NotImplementedError
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.model = Model()
-        self.drive = self.world()
-        self.drive.watched_by(self.model)
-        self.handles: list[Handle] = []
-        self.is_away = False
-        self.since_settled = 0
-        self.ends: list[Callable[[], object]] = [self.drive.end]
-
-    def teardown(self) -> None:
-        try:
-            if not self.broken_off:
-                self._settle()
-                for file in list(self.model.shown()):
-                    if file.local:
-                        self.drive.unlink(*file.place)
-                        file.linked = False
-                self.drive.drain()
-                self.drive.assert_nothing_left()
-        finally:
-            for end in self.ends:
-                end()
-
-    usual: ClassVar = NAMES
-    patience: ClassVar = 130.0
-    """Seconds after which everything has happened that happens by itself."""
-    longest_sleep: ClassVar = 400.0
-    broken_off = False
-    steps: ClassVar = 0
-
-    # -- what may be expected ------------------------------------------------------------------------------------
-
-    @property
-    def calm(self) -> bool:
-        """Nothing goes wrong at the moment."""
-        return not self.is_away and not self.drive.faulty()
-
-    def _certain(self, *places: str) -> bool:
-        return not self.model.murky.intersection(places)
-
-    @contextmanager
-    def _may_fail(self, *numbers: int, lenient: bool = False, file: File | None = None) -> Iterator[None]:
-        """The call may fail with these errors, and where something goes wrong with others, too.
-
-        Raises:
-            NotDone: It failed so.
-        """
-        calm = self.calm
-        try:
-            yield
-        except OSError as error:
-            allowed = {*numbers}
-            if lenient or not calm or not self.calm:
-                allowed |= TROUBLE
-            if file is not None and (file.gone or not file.linked or file.optional):
-                allowed |= VANISHED | TROUBLE
-            if error.errno in allowed:
-                raise NotDone from error
-            if self.refusing:
-                allowed |= REFUSALS
-            if error.errno in allowed:
-                raise NotDone from error
-            raise AssertionError(f"unexpected: {error!r}; calm: {calm}") from error
-
-    refusing = False
-
-    # -- finding files -------------------------------------------------------------------------------------------
-
-    def _place(self, pick: tuple[str, int]) -> Place:
-        """A usual name, or one that happens to be there."""
-        field, number = pick
-        if number < len(self.usual):
-            return field, self.usual[number]
-        there = self.model.names(field)
-        return field, there[number % len(there)] if there else self.usual[0]
-
-    def _find(self, place: Place) -> File | None:
-        """The file of that name, as lookup(2) and the model agree."""
-        field = place[0]
-        if not self._certain(field):
-            self.drive.rest()
-        self._come_back(place)
-        expected = self.model.at(place)
-        with self._may_fail():
-            seen = self._look(place)
-        if seen is None:
-            if expected is not None and self._has_its_bare_name(expected):
-                return None
-            sure = self._certain(field) and expected is not None and not expected.optional
-            assert not sure, f"not there: {expected}"
-            return None
-        file = self._known(seen) or expected
-        if file is not None and file.place != place and file.inode not in (None, seen.inode):
-            raise NotDone  # what an answer that was lost has left: not recognised yet
-        assert file is not None, f"who is {place}: {seen}"
-        if self._certain(field) and not file.gone:
-            # (A file that was told apart gets its bare name when that is free.)
-            bare = expected is None and place == (file.place[0], file.title)
-            assert file is expected or bare, f"{place} is {file}, not {expected}"
-        file.place, file.inode = place, seen.inode
-        file.linked = True
-        self._check(file, seen)
-        return file
-
-    def _has_its_bare_name(self, file: File) -> bool:
-        bare = (file.place[0], file.title)
-        seen = self._look(bare) if file.place != bare and not file.local else None
-        if seen is None or self._known(seen) is not file:
-            return False
-        file.place = bare
-        return True
-
-    def _look(self, place: Place) -> Seen | None:
-        try:
-            return self.drive.look(*place)
-        except OSError as error:
-            if error.errno == errno.ENOENT:
-                return None
-            raise
-
-    def _known(self, seen: Seen) -> File | None:
-        file = self.model.by_inode(seen.inode)
-        if file is None and seen.attachment is not None:
-            file = self.model.known[seen.attachment].file
-        return file
-
-    def _check(self, file: File, seen: Seen) -> None:
-        assert seen.size == len(file.data), f"{file} has {seen.size} bytes"
-        if file.mtime_ns is not None:
-            assert seen.mtime_ns == file.mtime_ns, f"the time of {file} moved"
-        if file.mode is not None:
-            assert seen.mode == file.mode, f"the mode of {file} changed"
-
-    # -- opening, writing, closing -------------------------------------------------------------------------------
-
-    def _open(self, place: Place, flags: int) -> Handle:
-        file = self._find(place)
-        writable = bool(flags & (os.O_WRONLY | os.O_RDWR))
-        if file is None:
-            if not flags & os.O_CREAT:
-                raise NotDone
-            with self._may_fail():
-                number, inode = self.drive.create(*place, flags)
-            exclusive = bool(flags & os.O_EXCL) and looks_temporary(place[1])
-            file = self.model.created(place, exclusive=exclusive)
-            file.inode = inode
-        elif flags & os.O_EXCL:
-            raise NotDone
-        else:
-            if flags & os.O_TRUNC:
-                self.model.admit(file)
-            with self._may_fail(file=file):
-                number = self.drive.open(*place, flags & ~os.O_CREAT)
-            if flags & os.O_TRUNC and file.data:
-                self._changed(file, b"")
-        handle = Handle(number, file, writable)
-        file.readers += 1
-        file.writers += writable
-        self.handles.append(handle)
-        return handle
-
-    def _changed(self, file: File, data: bytes) -> None:
-        self.model.admit(file)
-        self.model.changed(file, data)
-
-    def _write(self, handle: Handle, offset: int, data: bytes) -> None:
-        file = handle.file
-        self.model.admit(file)
-        with self._may_fail(file=file):
-            self.drive.write(handle.number, offset, data)
-        old = file.data.ljust(offset, b"\0")
-        self._changed(file, old[:offset] + data + old[offset + len(data) :])
-
-    def _flush(self, handle: Handle) -> None:
-        file = handle.file
-        try:
-            with self._may_fail():
-                self.drive.flush(handle.number)
-        except NotDone:
-            pass  # what close() refused is kept, too
-        if handle.writable and file.linked and file.dirty and (file.data or file.local):
-            self._saved(file)
-            # (Written again: brought up later; until then its row goes with what is written.)
-            file.rowed = handle.saved
-            handle.saved = True
-
-    def _saved(self, file: File) -> None:
-        file.was_up = file.was_up or not file.local
-        file.went_over = False
-        file.accepted()
-
-    def _release(self, handle: Handle) -> None:
-        self.drive.release(handle.number)
-        self.handles.remove(handle)
-        file = handle.file
-        file.readers -= 1
-        file.writers -= handle.writable
-        if file.linked and not file.writers and file.dirty:
-            self._saved(file)
-
-    def _close(self, handle: Handle) -> None:
-        self._flush(handle)
-        self._release(handle)
-
-    def _handle(self, number: int, *, writable: bool = False) -> Handle:
-        able = [handle for handle in self.handles if handle.writable or not writable]
-        if not able:
-            raise NotDone
-        return able[number % len(able)]
 
     # -- rules: programs -----------------------------------------------------------------------------------------
 
     @contextmanager
     def _step(self) -> Iterator[None]:
         self.since_settled += 1
-        DriveMachine.steps += 1
+        Programs.steps += 1
         try:
             with suppress(NotDone):
                 yield
@@ -570,12 +337,6 @@ class DriveMachine(RuleBasedStateMachine):
         with self._step():
             self._heal()
 
-    def _heal(self) -> None:
-        self.drive.clear()
-        if self.is_away:
-            self.is_away = False
-            self.drive.away(away=False)
-
     @precondition(lambda self: not self.is_away)
     @rule()
     def away(self) -> None:
@@ -603,20 +364,6 @@ class DriveMachine(RuleBasedStateMachine):
         for file in self.model.files:
             if file.dirty and file.linked and not file.writers and seconds > 2:
                 self._saved(file)
-
-    def _come_back(self, *places: Place) -> None:
-        """A minute after it was put aside a file is back, unless another took its name: look where it is."""
-        for file in self.model.files:
-            if (
-                file.linked
-                and file.aside is not None
-                and (not places or {file.place, file.aside} & {*places})
-            ):
-                with self._may_fail():
-                    seen = self._look(file.place)
-                if seen is None:
-                    file.place, file.local, file.aside = file.aside, False, None
-                    file.accepted()
 
     # -- the end of the life of a process ------------------------------------------------------------------------
 
@@ -693,87 +440,3 @@ class DriveMachine(RuleBasedStateMachine):
     def settle(self) -> None:
         with self._step():
             self._settle()
-
-    def _settle(self) -> None:
-        """All is well again and everything has come to rest: what there is, is what there must be."""
-        self.since_settled = 0
-        self._heal()
-        while self.handles:
-            self._close(self.handles[0])
-        self.drive.drain()
-        self.drive.sleep(self.patience)
-        self.drive.drain()
-        self.drive.retry_held()
-        for file in self.model.files:
-            if file.exclusive:
-                file.local = file.exclusive = False
-        self._come_back()
-        self._discard_hopeless()
-        self.drive.refresh()
-        truth = [each for field in FIELDS for each in self.drive.standing(field)]
-        files = self.model.reckon(truth)
-        for field in FIELDS:
-            self._reckon_view(field, {each.id: each for each in truth if each.field == field}, files)
-        left = [save for save in self.drive.saves() if save["state"] != "local"]
-        assert not left, f"not brought up: {left}"
-
-    def _discard_hopeless(self) -> None:
-        """What a colleague removed while it was being moved cannot be moved: that is told, until the user acts."""
-        saves = self.drive.saves()
-        for save in saves:
-            if save["state"] == "held":
-                # (It may have been moved on since.)
-                paths = [each["path"] for each in saves if each is save or each["after"] == save["id"]]
-                places = [(f"{document}/{field}", name) for _, document, field, name in map(_parts, paths)]
-                file = next((file for place in places if (file := self._find(place)) is not None), None)
-                assert file is not None, f"held, but not shown: {save}"
-                assert file.optional, f"held, though nothing speaks against it: {save}"
-                self.drive.unlink(*file.place)
-                self.model.unlinked(file)
-
-    def _adopt(self, field: str, name: str, file: File) -> None:
-        """After a crash: one of the versions that it may be."""
-        file.data = self._content(field, name)
-        assert file.data in file.durable, f"{file} may be {file.durable}"
-
-    def _content(self, field: str, name: str) -> bytes:
-        number = self.drive.open(field, name, os.O_RDONLY)
-        try:
-            return self.drive.read(number, 0, 1 << 20)
-        finally:
-            self.drive.flush(number)
-            self.drive.release(number)
-
-    def _reckon_view(self, field: str, truth: dict[str, Standing], files: dict[str, File]) -> None:
-        names = self.drive.names(field)
-        assert len(set(names)) == len(names), f"a name is listed twice: {names}"
-        local = {file.place[1]: file for file in self.model.shown(field) if file.local}
-        shown = set()
-        for name in names:
-            seen = self.drive.look(field, name)
-            if name in local:
-                file = local.pop(name)
-            else:
-                assert seen.attachment in truth, f"{name} is {seen}, but the platform holds {truth}"
-                standing = truth[seen.attachment]
-                file = files[seen.attachment]
-                shown.add(seen.attachment)
-                assert is_name_of(standing.title, name), f"{name}: {standing}"
-                file.place = (field, name)
-            file.inode = seen.inode
-            if file.maybe and file.local:
-                self._adopt(field, name, file)
-            self._check(file, seen)
-            # (Of what a colleague removed, a local name may show what is not here any more.)
-            with suppress(NotDone), self._may_fail(file=file):
-                found = self._content(field, name)
-                assert found == file.data, f"{file} reads as {found!r}"
-        lost = [file for file in local.values() if not file.optional]
-        assert not lost, f"local files are lost: {lost}"
-        for file in local.values():
-            file.linked = False
-        assert shown == truth.keys(), f"not shown: {truth.keys() - shown}"
-
-
-def _parts(path: str) -> list[str]:
-    return path.split("/")

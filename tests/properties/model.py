@@ -79,7 +79,7 @@ class File:
         """Everything of it is as safe as can be."""
         self.dirty = False
         self.journalled()
-        self.rowed = False
+        self.rowed = self.local  # its row goes with what is written
 
     def journalled(self) -> None:
         """A crash leaves it as it is now, or as it is written from now on."""

@@ -11,6 +11,7 @@ from hypothesis import Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.properties.drive_machine import DriveMachine
+from tests.properties.programs import Programs
 from tests.properties.test_filesystem_against_a_model import USUAL, SimulatedDrive
 
 
@@ -51,14 +52,14 @@ def _machine(*, mount: bool) -> Iterator[type[DriveMachine]]:
 def _run(machine: type[DriveMachine], chosen: settings, *, steps: int, first: int) -> int:
     """Seed after seed. Returns how many of them failed."""
     failures, number, began = 0, first, time.monotonic()
-    while DriveMachine.steps < steps:
+    while Programs.steps < steps:
         try:
             run_state_machine_as_test(seed(number)(type(machine.__name__, (machine,), {})), settings=chosen)
         except Exception as error:  # noqa: BLE001  each is told
             failures += 1
             _tell(f"--- seed {number}: {type(error).__name__}: {error}", *getattr(error, "__notes__", ()))
         number += 1
-        speed, made = DriveMachine.steps / (time.monotonic() - began), DriveMachine.steps
+        speed, made = Programs.steps / (time.monotonic() - began), DriveMachine.steps
         _tell(f"{made} steps, {speed:.0f} a second, up to seed {number}, {failures} failures")
     return failures
 
