@@ -283,7 +283,7 @@ class DriveMachine(Reckoning):
             if known.file is not None
             and known.file.aside is None
             and known.file.linked
-            and known.standing.data
+            and b"<" in known.standing.data
         ]
         if not able:
             raise NotDone
@@ -323,6 +323,25 @@ class DriveMachine(Reckoning):
         with self._step():
             self._order(accident)
             self._attempt(what, self._place(pick), self._place(there))
+
+    @precondition(lambda self: self.calm)
+    @rule(
+        kind=st.sampled_from(("save", "delete", "copy")),
+        what=st.sampled_from(("save", "rename", "unlink")),
+        pick=picks,
+        there=picks,
+    )
+    def refused(self, kind: str, what: str, pick: tuple[str, int], there: tuple[str, int]) -> None:
+        """The platform does not let us: the caller is told, and what was to be saved is held."""
+        with self._step():
+            self.drive.rest()
+            self.drive.fault(Fault(kind, "status", status=403))
+            self.refusing = True
+            try:
+                self._attempt(what, self._place(pick), self._place(there))
+            finally:
+                self.refusing = False
+                self.drive.clear()
 
     def _attempt(self, what: str, place: Place, new: Place) -> None:
         if what == "save":
