@@ -118,7 +118,11 @@ class Programs(RuleBasedStateMachine):
             sure = self._certain(field) and expected is not None and not expected.optional
             assert not sure, f"not there: {expected}"
             return None
-        file = self._known(seen) or expected
+        file = self._known(seen)
+        if file is None and expected is not None:
+            file = expected
+            if seen.size != len(file.data) and not self._certain(field):
+                raise NotDone  # of several with this name it is another
         if file is not None and file.place != place and file.inode not in (None, seen.inode):
             raise NotDone  # what an answer that was lost has left: not recognised yet
         assert file is not None, f"who is {place}: {seen}"

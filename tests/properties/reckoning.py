@@ -41,6 +41,7 @@ class Reckoning(Programs):
         self.drive.sleep(self.patience)
         self.drive.drain()
         self.drive.retry_held()
+        self.drive.sleep(min(10.0, self.patience))  # the names of conflicts settle
         for file in self.model.files:
             if file.exclusive:
                 file.local = file.exclusive = False
