@@ -399,19 +399,18 @@ async def test_a_save_with_a_backup_stands_beside_a_colleagues(
         drive.assert_nothing_left()
 
 
-async def test_a_backup_that_cannot_be_had_any_more_is_no_backup(
-    office: Office, colleague: Colleague
+async def test_a_backup_that_a_colleague_took_away_holds_no_save_up_and_ours_stands_beside_theirs(
+    office: Office, colleague: Colleague, clock: MockClock
 ) -> None:
     base = office.add(A, b"old")
     async with office.mounted() as drive:
         await drive.rename(A, f"{A}~")
         colleague.replaces(base, A)
-        with pytest.raises(errors.StaleError):
-            await drive.write(A, b"our")
-        await drive.remove(f"{A}~")
-        drive.filesystem.refresh()
-        assert await drive.read(A) == b"theirs"
-        assert office.stored() == [("1/scan/a.txt", b"theirs")]
+        await drive.write(A, b"our")
+        await drive.drained()
+        assert list(beside(office).values()) == [b"our"]
+        assert ("1/scan/a.txt", b"theirs") in office.stored()
+        await seen_as_it_is(drive, office, clock)
         drive.assert_nothing_left()
 
 
