@@ -174,9 +174,11 @@ class Programs(RuleBasedStateMachine):
                 raise NotDone
             with self._may_fail():
                 number, inode = self.drive.create(*place, flags)
-            exclusive = bool(flags & os.O_EXCL) and looks_temporary(place[1])
-            file = self.model.created(place, exclusive=exclusive)
-            file.inode = inode
+            file = self._met(number, place, flags)
+            if file is None:
+                exclusive = bool(flags & os.O_EXCL) and looks_temporary(place[1])
+                file = self.model.created(place, exclusive=exclusive)
+                file.inode = inode
         elif flags & os.O_EXCL:
             raise NotDone
         else:
@@ -191,6 +193,16 @@ class Programs(RuleBasedStateMachine):
         file.writers += writable
         self.handles.append(handle)
         return handle
+
+    def _met(self, number: int, place: Place, flags: int) -> File | None:
+        """A colleague's file that a create came upon, though there was none a moment before."""
+        seen = self.drive.stat(number)
+        file = self._known(seen) if seen.attachment is not None and not self._certain(place[0]) else None
+        if file is not None:
+            file.place, file.inode = place, seen.inode
+            if flags & os.O_TRUNC and file.data:
+                self._changed(file, b"")
+        return file
 
     def _changed(self, file: File, data: bytes) -> None:
         self.model.admit(file)
