@@ -45,6 +45,7 @@ class Network(httpx.AsyncBaseTransport):
         away: No connection can be made.
         silent: While it is away, packets are lost: a connection is not refused, but gets no answer.
         attempts: When a connection was tried in vain.
+        under_way: Requests that the sandbox is about to answer.
     """
 
     def __init__(self) -> None:
@@ -52,6 +53,7 @@ class Network(httpx.AsyncBaseTransport):
         self.away = False
         self.silent = False
         self.attempts: list[float] = []
+        self.under_way = 0
         self.reached = trio.Event()
         self._left: int | None = None
         self._answered = False
@@ -78,7 +80,11 @@ class Network(httpx.AsyncBaseTransport):
                 self._crashed()
                 self.reached.set()
             await trio.sleep_forever()
-        return await self._wire.handle_async_request(request)
+        self.under_way += 1
+        try:
+            return await self._wire.handle_async_request(request)
+        finally:
+            self.under_way -= 1
 
     async def aclose(self) -> None:
         with trio.CancelScope(shield=True):

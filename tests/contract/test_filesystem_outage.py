@@ -35,7 +35,7 @@ async def passes(drive: Drive, clock: MockClock, seconds: float) -> None:
     while trio.current_time() < end:
         await wait_all_tasks_blocked()
         threads = trio.to_thread.current_default_thread_limiter(), drive.store.journal._writer
-        if any(each.borrowed_tokens for each in threads):
+        if drive.network.under_way or any(each.borrowed_tokens for each in threads):
             await trio.sleep(0.001)
             continue
         next_timer = trio.lowlevel.current_statistics().seconds_to_next_deadline

@@ -17,7 +17,7 @@ from aerofs.sandbox import Fault, Sandbox, SandboxConfig, serving
 from aerofs.settings import Settings
 from tests.contract.content import Bytes
 
-BOUND = 0.4
+BOUND = 0.8
 
 
 @dataclass(frozen=True)
