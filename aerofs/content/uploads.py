@@ -17,6 +17,7 @@ from pathlib import Path
 import trio
 
 from aerofs.content.blobs import Blobs
+from aerofs.content.first_tries import FirstTries
 from aerofs.content.journal import Journal
 from aerofs.content.makers import makers_of_room
 from aerofs.content.operations import Operation, Retire, State, inherit, revoked
@@ -35,7 +36,11 @@ _TROUBLE = 3
 
 
 class Uploads:
-    """The one runner of a mount."""
+    """The one runner of a mount.
+
+    Attributes:
+        first_tries: Where a caller waits for what comes of his operation.
+    """
 
     def __init__(
         self,
@@ -56,8 +61,7 @@ class Uploads:
         self._turns = Turns(together=together)
         self._failures = 0
         self._change = trio.Event()
-        self._ending = False
-        self._waiting: set[trio.CancelScope] = set()
+        self.first_tries = FirstTries()
 
     def __iter__(self) -> Iterator[Work]:
         return iter(list(self._works.values()))
@@ -71,36 +75,6 @@ class Uploads:
             raise ValueError("record the row first")
         self._works[work.row.id] = work
         self._nursery.start_soon(self._drive, work, name=f"put {work.row.path}")
-
-    async def wait(self, work: Work, seconds: float, *, booked: bool = True) -> None:
-        """Wait for the end of the first try, at most `seconds`.
-
-        Args:
-            work: A submitted operation.
-            seconds: inf: however long it takes.
-            booked: Also until the journal knows; else what the platform said is enough.
-
-        Raises:
-            AerofsError: What the try met. Nothing is raised when the time is over: the work goes on.
-            UnavailableError: Nobody may wait any more, because the process ends; the row is in the journal.
-        """
-        over = work.tried if booked else work.performed
-        with trio.move_on_after(0 if self._ending else seconds) as waiting:
-            self._waiting.add(waiting)
-            try:
-                await over.wait()
-            finally:
-                self._waiting.discard(waiting)
-        if work.error is not None:
-            raise work.error
-        if self._ending and not over.is_set():
-            raise UnavailableError(f"{work.row.path}: the drive ends, the next mount goes on with it")
-
-    def hurry(self) -> None:
-        """The process is to end now: nobody waits for a first try any more."""
-        self._ending = True
-        for waiting in self._waiting:
-            waiting.cancel()
 
     async def cancel(self, work: Work) -> None:
         """The file is to be gone: whatever the operation brought up, or may still bring up, is taken back."""

@@ -139,7 +139,7 @@ class Commits:
         if wait is None or work is None:
             return
         try:
-            await self._uploads.wait(work, wait, booked=False)
+            await self._uploads.first_tries.wait(work, wait, booked=False)
         except AerofsError as error:
             if error.temporary:
                 raise UnavailableError(

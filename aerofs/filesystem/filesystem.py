@@ -305,7 +305,7 @@ class Filesystem:
 
     def hurry(self) -> None:
         """The process is to end now: a close() that waits for its upload is told that it goes on later."""
-        self._uploads.hurry()
+        self._uploads.first_tries.hurry()
 
     def retry(self) -> None:
         """The platform is back: try at once what waits for its next try."""

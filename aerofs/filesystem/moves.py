@@ -142,7 +142,7 @@ class Moves:
             if failure is not None:
                 raise failure
             if work is not None:
-                await self._uploads.wait(work, max(0.0, ends - trio.current_time()))
+                await self._uploads.first_tries.wait(work, max(0.0, ends - trio.current_time()))
         except AerofsError as error:
             if error.temporary:
                 log.info("%s: renamed here, not yet on the platform: %s", node.path, error)

@@ -488,7 +488,7 @@ async def test_a_mistake_in_a_step_holds_the_row_and_ends_nothing(
         room.steps.answers["a"] = [ZeroDivisionError("oops")]
         work = await room.submit(save())
         with pytest.raises(AerofsError, match="oops"):
-            await room.uploads.wait(work, inf)
+            await room.uploads.first_tries.wait(work, inf)
         assert work.row.state is State.HELD
         other = await room.submit(save("b"))
         await other.settled.wait()
@@ -504,7 +504,7 @@ async def test_waiting_no_time_returns_at_once(tmp_path: Path) -> None:
     async with opened(tmp_path) as room:
         room.steps.during = forever
         work = await room.submit(save())
-        await room.uploads.wait(work, 0)
+        await room.uploads.first_tries.wait(work, 0)
         assert not work.tried.is_set()
 
 
@@ -514,7 +514,7 @@ async def test_waiting_ends_with_its_time_and_the_work_goes_on(tmp_path: Path, c
         room.steps.during = long
         work = await room.submit(save())
         started = trio.current_time()
-        await room.uploads.wait(work, 60)
+        await room.uploads.first_tries.wait(work, 60)
         assert 60 <= trio.current_time() - started < 61
         await work.settled.wait()
         assert work.row.added is not None
@@ -533,11 +533,11 @@ async def test_who_closes_a_file_does_not_wait_for_our_books(
         monkeypatch.setattr(room.store.journal, "remove", slow)
         work = await room.submit(save())
         with trio.fail_after(20):
-            await room.uploads.wait(work, inf, booked=False)
+            await room.uploads.first_tries.wait(work, inf, booked=False)
         assert work.row.added is not None
         assert not work.tried.is_set()
         go_on.set()
-        await room.uploads.wait(work, inf)
+        await room.uploads.first_tries.wait(work, inf)
         assert room.store.journal.load() == []
 
 
@@ -546,7 +546,7 @@ async def test_waiting_raises_what_the_first_try_met(tmp_path: Path) -> None:
         room.steps.answers["a"] = [AWAY]
         work = await room.submit(save())
         with pytest.raises(UnavailableError):
-            await room.uploads.wait(work, inf)
+            await room.uploads.first_tries.wait(work, inf)
 
 
 async def test_who_waits_behind_a_failure_hears_of_it(tmp_path: Path) -> None:
@@ -557,7 +557,7 @@ async def test_who_waits_behind_a_failure_hears_of_it(tmp_path: Path) -> None:
         third = await room.submit(save("c"), previous=second)
         for work in (first, second, third):
             with pytest.raises(UnavailableError), trio.fail_after(5):
-                await room.uploads.wait(work, inf)
+                await room.uploads.first_tries.wait(work, inf)
 
 
 # -- one after the other ---------------------------------------------------------------------------------------------
