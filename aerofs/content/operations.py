@@ -140,17 +140,23 @@ class Operation:
         return tuple(name for name in (self.content, self.secured and self.secured.content) if name)
 
 
+def left_by(row: Operation) -> tuple[Retire, ...]:
+    """What stands because of an operation that is settled: to be retired by whoever takes its place."""
+    if row.added is None:
+        return row.retire
+    return (Retire(row.place, row.added.id, row.added.name, Role.BASE), *row.retire)
+
+
 def inherit(row: Operation, prior: Operation) -> Operation:
     """The row that waited for `prior`, now that it is settled: what `prior` left standing is what this one retires."""
-    known = row.known | prior.known
+    known, left = row.known | prior.known, left_by(prior)
     if prior.title == prior.conflict and (row.place, row.file_name) == (prior.place, prior.file_name):
         row = replace(row, title=prior.title, conflict=prior.conflict)  # the name is a stranger's by now
     if prior.added is None:
         # What it had made room by deleting is still to be put back, should this one be refused.
         secured = row.secured or prior.secured
-        return replace(row, after=None, known=known, retire=prior.retire + row.retire, secured=secured)
+        return replace(row, after=None, known=known, retire=left + row.retire, secured=secured)
     added = prior.added
-    left = (Retire(prior.place, added.id, added.name, Role.BASE), *prior.retire)
     known |= {added.id}
     if row.content is not None or row.copy_of is not None:
         return replace(row, after=None, known=known, retire=left + row.retire)

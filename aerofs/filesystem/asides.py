@@ -72,9 +72,9 @@ class Asides:
         return self._aside.get((home.place, name))
 
     def pending(self, home: FieldNode, name: str) -> Work | None:
-        """The unsettled operation of the file that was put aside from that name."""
+        """The operation of the file that was put aside from that name, or the one that it follows."""
         node = self.at(home, name)
-        return None if node is None else node.pending
+        return None if node is None else node.pending or node.follows
 
     async def claim(self, home: FieldNode, name: str) -> Claim:
         """A new file takes a name: what was put aside from it is what the new one replaces."""
@@ -107,27 +107,29 @@ class Asides:
             await self._commits.note(node)
 
     def _hand_over(self, node: FileNode) -> Claim:
-        """What the platform has of the file is the affair of the new one."""
+        """What the platform has of the file, and what it has yet to replace, is the affair of the new one."""
         self.forget(node)
-        work, node.work = node.pending, None
-        retire: tuple[Retire, ...] = ()
-        if work is not None:
+        pending, retire = node.pending, node.retire
+        if pending is not None:
             # What it brings up, or replaces, is the new file's affair.
-            work.announced = work.retracted = None
+            pending.announced = pending.retracted = None
             if node.attachment is not None:
-                work.hidden.append(node.attachment.id)
+                pending.hidden.append(node.attachment.id)
         elif node.attachment is not None:
-            # It stays hidden: from now on on behalf of the new file.
             place = node.stands or node.place
-            retire = (Retire(place, node.attachment.id, node.attachment.name, Role.BASE),)
-        node.attachment, node.stands = None, None
+            retire = (Retire(place, node.attachment.id, node.attachment.name, Role.BASE), *retire)
+        work = pending or node.follows
+        # (All that stays hidden: from now on on behalf of the new file.)
+        node.attachment, node.stands, node.work, node.follows = None, None, None, None
+        node.retire, node.hidden = (), ()
         return retire, work
 
     def _give_up(self, node: FileNode, gone: Attachment) -> Claim:
         """Somebody else took the version away, and nobody has its bytes: that holds no new file up."""
         log.info("%s: its version is gone from the platform", node.path)
         self.forget(node)
-        retire = (Retire(node.stands or node.place, gone.id, gone.name, Role.BASE),)
+        retire = (Retire(node.stands or node.place, gone.id, gone.name, Role.BASE), *node.retire)
+        node.retire, node.hidden = (), ()
         self._tree.overlay.hide(gone.id)  # on behalf of the new file
         self._tree.drop(node)
         return retire, None

@@ -197,7 +197,8 @@ class Moves:
             old_home, old_name = node.home, node.name
             self._move_here(node, home, name)
             node.life, node.exclusive = Life.LOCAL, False
-            if was_real and (node.attachment is not None or node.pending is not None):
+            # (Also one that is new, if there is what it has yet to replace: that is not seen any more.)
+            if was_real and (node.attachment or node.pending or node.retire or node.follows):
                 self._asides.put(node, old_home, old_name)
             await self._commits.outcomes.forget_row(node)
             await self._commits.note(node)

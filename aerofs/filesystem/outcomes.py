@@ -14,6 +14,7 @@ import trio
 from aerofs.content.blobs import Blobs
 from aerofs.content.draft import Draft
 from aerofs.content.journal import Fact, Journal
+from aerofs.content.operations import left_by
 from aerofs.content.work import Work
 from aerofs.errors import AerofsError
 from aerofs.filesystem.kernel import Kernel
@@ -105,6 +106,19 @@ class Outcomes:
             if any(old.attachment == node.attachment.id for old in heir.row.retire):
                 self._tree.overlay.hide(node.attachment.id)
                 heir.hidden.append(node.attachment.id)
+        for taker in self._tree.placed():
+            if taker.follows is work and taker is not node:
+                self._hand_on(taker, work)
+
+    def _hand_on(self, taker: FileNode, work: Work) -> None:
+        """What an operation leaves is the affair of a file that took the name, and has not been saved yet."""
+        left = left_by(work.row)
+        for old in left:
+            self._tree.overlay.hide(old.attachment)
+        taker.follows, taker.retire = None, (*left, *taker.retire)
+        taker.hidden += tuple(old.attachment for old in left)
+        if taker.journalled and taker.life is Life.REAL:
+            self._journal_anew(taker)
 
     def _settled(self, node: FileNode, work: Work, frozen: Path | None) -> bool:
         """The operation is over. Returns whether the node keeps the local file."""

@@ -56,7 +56,7 @@ class Takeovers:
         if target is None:
             aside = self._asides.pending(home, name)
             if aside is not None and not chain:
-                await self._settled(aside)
+                await self._await_settled(aside)
             return await self._asides.claim(home, name)
         async with self._commits.lock(target):
             return await self._replace(target, chain=chain)
@@ -89,17 +89,21 @@ class Takeovers:
         return retire, work
 
     async def _settled(self, work: Work) -> tuple[Retire, ...]:
-        """Wait for an operation that a row which waits for another already cannot follow. Returns what it leaves."""
+        """Wait for an operation as below. Returns what it leaves: hidden, and to be retired."""
+        await self._await_settled(work)
+        if work.row.added is None:
+            return work.row.retire
+        self._tree.overlay.hide(work.row.added.id)
+        return (_over(work.row.place, work.row.added),)
+
+    async def _await_settled(self, work: Work) -> None:
+        """Wait for an operation that a row which waits for another already cannot follow."""
         with trio.move_on_after(self._wait):
             await self._uploads.resolved(work)
         if work.row.state is State.HELD and not work.settled.is_set():
             raise RefusedError(f"{work.row.path}: its save is held, and has to be decided about first")
         if not work.settled.is_set():
             raise DeadlineError(f"{work.row.path}: is still on its way, and its name cannot be taken before")
-        if work.row.added is None:
-            return work.row.retire
-        self._tree.overlay.hide(work.row.added.id)
-        return (_over(work.row.place, work.row.added),)
 
 
 def _is_unsent(work: Work) -> bool:

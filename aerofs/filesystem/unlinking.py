@@ -8,7 +8,7 @@ import logging
 import trio
 
 from aerofs.content.journal import Journal
-from aerofs.content.operations import Retire, Role, State
+from aerofs.content.operations import State, left_by
 from aerofs.content.puts import Remote
 from aerofs.content.uploads import Uploads
 from aerofs.content.work import Work
@@ -97,11 +97,7 @@ class Unlinking:
         """Delete what the name stands for on the platform: exactly the attachments that this file is or replaces."""
         retire = node.retire
         if node.follows is not None and node.follows.settled.is_set():
-            # What another file's operation left standing under this name.
-            row = node.follows.row
-            retire = (*retire, *row.retire)
-            if row.added is not None:
-                retire = (*retire, Retire(row.place, row.added.id, row.added.name, Role.OVER))
+            retire = (*retire, *left_by(node.follows.row))
         doomed = [(old.place, old.attachment) for old in retire]
         if node.attachment is not None and not withdrawn:
             doomed.append((node.stands or node.place, node.attachment.id))
