@@ -134,7 +134,8 @@ class Unmounted:
         """
         row = self._row(number)
         chain = unit(row, self._rows)
-        later = [each for each in chain[chain.index(row) + 1 :] if each.content is not None]
+        # (A rename that names no source is one of what this save brings up.)
+        later = [each for each in chain[chain.index(row) + 1 :] if each.content or each.copy_of]
         if later:
             raise superseded(row, later[-1].id)
         check_discard(chain)

@@ -146,7 +146,8 @@ class Saves:
             if not chain:
                 raise NotFoundError(f"{work.row.path}: save {number} has just arrived on the platform")
             self._check(chain, node)
-            if node is not None and not any(each.row.cancelled or each.row.added for each in chain):
+            stands = chain[-1].row.added is not None  # what the file holds, under a name of its own
+            if node is not None and not stands and not any(each.row.cancelled for each in chain):
                 self._let_go(node, chain)
             places = {place for each in chain for place in each.fields}
             beside = [old for each in chain if each.row.added for old in each.row.retire]

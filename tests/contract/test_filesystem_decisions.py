@@ -8,6 +8,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from aerofs import errors
+from aerofs.content.decisions import Unmounted
 from aerofs.errors import DeniedError, NotFoundError, RefusedError, UnavailableError
 from aerofs.sandbox import Access, Fault
 from tests.contract.conftest import WRITE_NEW, Drive, Office, settled_down, until
@@ -214,6 +215,72 @@ async def test_of_a_version_that_stands_beside_its_base_both_are_left(office: Of
         await discard(drive, save["id"])
         assert sorted(data for _, data in office.stored()) == [b"new", b"old"]
         assert len(await drive.names("invoice/1/scan")) == 2
+        drive.assert_nothing_left()
+
+
+async def test_of_a_later_save_behind_such_a_version_nothing_is_left(office: Office) -> None:
+    office.add(A, b"old")
+    async with office.mounted() as drive:
+        await drive.find(A)
+        permit(office, Access(may_delete=False))
+        with pytest.raises(errors.AerofsError):
+            await drive.write(A, b"new")
+        with pytest.raises(errors.AerofsError):
+            await drive.write(A, b"NEW")
+        reader = await drive.open(A, os.O_RDONLY)
+        _, later = drive.filesystem.saves()
+        await discard(drive, later["id"])
+        assert sorted(data for _, data in office.stored()) == [b"new", b"old"]
+        names = await drive.names("invoice/1/scan")
+        assert sorted([await drive.read(f"invoice/1/scan/{name}") for name in names]) == [b"new", b"old"]
+        assert await drive.filesystem.read(reader, 0, 100) == b"NEW"
+        await drive.close(reader)
+        drive.assert_nothing_left()
+
+
+async def test_a_rename_behind_such_a_version_is_forgotten_and_both_are_left(office: Office) -> None:
+    office.add(A, b"old")
+    async with office.mounted(rename_wait=0.2) as drive:
+        await drive.find(A)
+        permit(office, Access(may_delete=False))
+        with pytest.raises(errors.AerofsError):
+            await drive.write(A, b"new")
+        drive.network.away = True
+        await drive.rename(A, B)
+        (*_, later) = drive.filesystem.saves()
+        await discard(drive, later["id"])
+        drive.network.away = False
+        await drive.platform.probe()
+        names = await drive.names("invoice/1/scan")
+        assert len(names) == 2
+        assert "b.txt" not in names
+        assert sorted([await drive.read(f"invoice/1/scan/{name}") for name in names]) == [b"new", b"old"]
+        drive.assert_nothing_left()
+
+
+async def test_a_save_that_a_rename_went_over_counts_no_more_with_and_without_a_mount(office: Office) -> None:
+    office.add(A, b"other")
+    async with office.mounted(rename_wait=0.2) as drive:
+        await drive.names("invoice/1/scan")
+        office.sandbox.add_fault(Fault("save", "drop_answer"))
+        office.sandbox.add_fault(Fault("list", "status", count=None))
+        with pytest.raises(UnavailableError):
+            await drive.write(B, b"new")
+        await drive.rename(A, B)
+        save, rename = (each["id"] for each in drive.filesystem.saves())
+        with pytest.raises(RefusedError, match=f"save {rename} is a later one"):
+            await drive.filesystem.waiting.discard(save)
+
+    def unmounted() -> None:
+        refused = pytest.raises(RefusedError, match=f"save {rename} is a later one")
+        with Unmounted(office.disk / "state") as state, refused:
+            state.discard(save)
+
+    await trio.to_thread.run_sync(unmounted)
+    office.sandbox.clear_faults()
+    async with office.mounted() as drive:
+        await drive.drained()
+        assert office.stored() == [("1/scan/b.txt", b"other")]
         drive.assert_nothing_left()
 
 

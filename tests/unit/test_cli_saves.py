@@ -42,7 +42,8 @@ class Left:
                 file = state.drafts / f"{len(recorded)}.draft"
                 file.write_bytes(data)
                 content = row.content or file.name
-                filled = row if row.copy_of else replace(row, content=content, sha256=digest(file))
+                sha256 = digest(file) if row.accepted is None else None
+                filled = row if row.copy_of else replace(row, content=content, sha256=sha256)
                 recorded.append(trio.run(state.journal.record, filled))
         return recorded
 
@@ -216,13 +217,16 @@ def test_the_only_copy_of_another_file_is_not_discarded(
 def test_what_waits_for_one_another_is_one_decision_and_the_later_save_counts(
     left: Left, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    move = replace(NEW, path="d/1/scan/b.txt", copy_of=(FIELD, OLD.id), after=1)
-    one, two = left.add("a", HELD, move)
-    left.add("b", HELD, replace(NEW, after=1))
-    assert run("saves", "discard", one.id, "--yes", "--mount", "/mnt/b") == 1
-    assert f"save {two.id} is a later one of the same file" in capsys.readouterr().err
+    (one,) = left.add("a", NEW)
+    with StateDirectory(left.root / "a") as state:  # the file of that save was renamed
+        trio.run(state.journal.record, replace(NEW, path="d/1/scan/b.txt", after=one.id))
+    _, two = left.add("b", HELD, replace(NEW, after=1))
+    _, three = left.add("c", HELD, replace(NEW, copy_of=(FIELD, OLD.id), after=1))
+    for place, later in (("/mnt/b", two), ("/mnt/c", three)):
+        assert run("saves", "discard", 1, "--yes", "--mount", place) == 1
+        assert f"save {later.id} is a later one of the same file" in capsys.readouterr().err
     assert run("saves", "discard", one.id, "--yes", "--mount", "/mnt/a") == 0
-    assert [row.cancelled for row in left.rows("a")] == [True]  # the copy may have been made
+    assert [row.cancelled for row in left.rows("a")] == [True, True]  # either may have arrived
     assert "1.draft" in left.drafts("b")
 
 
@@ -336,6 +340,17 @@ def test_a_full_disk_and_a_missing_directory_are_one_sentence(
     assert run("saves", "export", row.id, tmp_path / "x") == 1
     assert capsys.readouterr().err == f"aerofs: cannot write {tmp_path}/x: No space left on device\n"
     assert not list(tmp_path.glob(".aerofs-*"))
+
+
+def test_what_was_written_after_the_last_close_is_not_exported(
+    left: Left, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    (row,) = left.add("one", replace(NEW, state=State.LOCAL, size=3, accepted=3))
+    assert run("saves", "export", row.id, tmp_path / "x") == 0
+    assert (tmp_path / "x").read_bytes() == b"byt"
+    capfdbinary.readouterr()
+    assert run("saves", "export", row.id, "-") == 0
+    assert capfdbinary.readouterr().out == b"byt"
 
 
 def test_a_rename_has_no_bytes_to_export(left: Left, capsys: pytest.CaptureFixture[str]) -> None:
