@@ -15,10 +15,20 @@ from aerofs.errors import AerofsError, ExistsError, NotFoundError
 _CHUNK = 1 << 20
 
 
-def export(file: Path, target: Path, *, name: str, mtime_ns: int, sha256: str | None, force: bool) -> Path:
+def export(
+    file: Path,
+    target: Path,
+    *,
+    name: str,
+    mtime_ns: int,
+    sha256: str | None,
+    force: bool,
+    length: int | None = None,
+) -> Path:
     """Copy `file` to `target`, or into it as `name`, if it is a directory. Returns where the copy is.
 
-    The copy appears under its name when it is complete and on the disk, with the time of the save.
+    The copy appears under its name when it is complete and on the disk, with the time of the save. `length`: so many
+    bytes at the beginning of the file are the save.
 
     Raises:
         NotFoundError: The bytes are gone: the save has just arrived on the platform.
@@ -31,7 +41,7 @@ def export(file: Path, target: Path, *, name: str, mtime_ns: int, sha256: str | 
     part = target.with_name(f".aerofs-{secrets.token_hex(8)}.part")
     try:
         with _opened(file) as reader, part.open("xb") as writer:
-            _copy(reader, writer, sha256, name)
+            _copy(reader, writer, sha256, name, length)
             writer.flush()
             os.utime(part, ns=(mtime_ns, mtime_ns))
             os.fsync(writer.fileno())
@@ -43,7 +53,7 @@ def export(file: Path, target: Path, *, name: str, mtime_ns: int, sha256: str | 
     return target
 
 
-def stream(file: Path, *, name: str, sha256: str | None) -> None:
+def stream(file: Path, *, name: str, sha256: str | None, length: int | None = None) -> None:
     """Copy `file` to the standard output.
 
     Raises:
@@ -51,7 +61,7 @@ def stream(file: Path, *, name: str, sha256: str | None) -> None:
     """
     try:
         with _opened(file) as reader:
-            _copy(reader, sys.stdout.buffer, sha256, name)
+            _copy(reader, sys.stdout.buffer, sha256, name, length)
             sys.stdout.buffer.flush()
     except OSError as error:
         raise AerofsError(f"cannot write to the standard output: {error.strerror}") from None
@@ -70,9 +80,10 @@ def _opened(file: Path) -> Iterator[BinaryIO]:
         yield reader
 
 
-def _copy(reader: BinaryIO, writer: BinaryIO, sha256: str | None, name: str) -> None:
-    digest = hashlib.sha256()
-    while chunk := reader.read(_CHUNK):
+def _copy(reader: BinaryIO, writer: BinaryIO, sha256: str | None, name: str, length: int | None) -> None:
+    digest, left = hashlib.sha256(), sys.maxsize if length is None else length
+    while chunk := reader.read(min(_CHUNK, left)):
+        left -= len(chunk)
         digest.update(chunk)
         writer.write(chunk)
     if sha256 is not None and digest.hexdigest() != sha256:

@@ -153,11 +153,18 @@ def export(
     found = _with(number, mounts.find(mount, state_dir=state_dir))
     save = _content(found, number)
     name, file = str(save["path"]).rpartition("/")[2], Path(save["file"])
+    sha256, length = save["sha256"], save.get("accepted")
     if target == "-":
-        exporting.stream(file, name=name, sha256=save["sha256"])
+        exporting.stream(file, name=name, sha256=sha256, length=length)
         return
     copied = exporting.export(
-        file, Path(target), name=name, mtime_ns=save["mtime_ns"], sha256=save["sha256"], force=force
+        file,
+        Path(target),
+        name=name,
+        mtime_ns=save["mtime_ns"],
+        sha256=sha256,
+        force=force,
+        length=length,
     )
     showing.plain_console().print(Text(f"{number} {save['path']}: copied to {copied}"))
 
@@ -171,7 +178,7 @@ def _content(found: mounts.Found, number: int) -> dict[str, Any]:
     file = left.file(row)
     if file is None:
         raise decisions.no_bytes(row)
-    return decisions.shown(row) | {"file": str(file), "sha256": row.sha256}
+    return decisions.shown(row) | {"file": str(file), "sha256": row.sha256, "accepted": row.accepted}
 
 
 def _with(number: int, found: list[mounts.Found]) -> mounts.Found:

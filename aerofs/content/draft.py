@@ -2,6 +2,8 @@
 
 A draft is plain storage with a change counter: it knows neither names nor the platform. While a save reads it, it is
 *frozen*; the first write after that clones the file, so that a save always sends exactly the bytes that it recorded.
+What a close() accepted of a file that goes on being written is *protected*: bytes may be added behind it, but the first
+change of it clones the file, too. A log that is flushed after each of a thousand lines is so never copied.
 Small reads and writes run inline (page cache); whatever may take long (copying, syncing, hashing) runs in a thread.
 """
 
@@ -9,6 +11,7 @@ import errno
 import hashlib
 import os
 import uuid
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Self
@@ -44,9 +47,22 @@ class Draft:
     """
 
     def __init__(
-        self, path: Path, *, limit: int | None = None, spool: Spool | None = None, new: bool = False
+        self,
+        path: Path,
+        *,
+        limit: int | None = None,
+        spool: Spool | None = None,
+        new: bool = False,
+        cut: int | None = None,
     ) -> None:
         """Open an existing file, or make it.
+
+        Args:
+            path: The file.
+            limit: See the attributes.
+            spool: See the attributes.
+            new: It is made.
+            cut: Bytes from which on nothing of the file counts.
 
         Raises:
             NoSpaceError, LocalIOError: It cannot be opened or made.
@@ -57,12 +73,16 @@ class Draft:
         self.changes = 0
         self.refusal: AerofsError | None = None
         self._readers_of_frozen = 0
+        self._protected = 0
         self._cloning = trio.Lock()
         self.path = path
         flags = os.O_CREAT | os.O_EXCL if new else 0
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, 0o600)
             self.size = os.fstat(self._fd).st_size
+            if cut is not None and cut < self.size:
+                os.ftruncate(self._fd, cut)
+                self.size = cut
         except OSError as error:
             raise local_error(error, f"draft {path.name}") from error
 
@@ -87,7 +107,8 @@ class Draft:
 
     def __repr__(self) -> str:
         frozen = ", frozen" if self._readers_of_frozen else ""
-        return f"<Draft {self.path.name}: {self.size} bytes, {self.changes} changes{frozen}>"
+        protected = f", {self._protected} protected" if self._protected else ""
+        return f"<Draft {self.path.name}: {self.size} bytes, {self.changes} changes{frozen}{protected}>"
 
     def read(self, offset: int, length: int) -> bytes:
         """Up to `length` bytes at `offset`; short at the end."""
@@ -103,7 +124,7 @@ class Draft:
             NoSpaceError, TooLargeError, LocalIOError: The draft is refused from now on.
         """
         self._admit(offset + len(data))
-        await self._thaw()
+        await self._thaw(offset)
         self._grow(offset + len(data))
         view = memoryview(data)
         try:
@@ -131,7 +152,7 @@ class Draft:
         """Cut or extend with zeros. Raises as `write`."""
         if size > self.size:
             self._admit(size)
-        await self._thaw()
+        await self._thaw(size, keep=size)
         self._grow(size)
         try:
             os.ftruncate(self._fd, size)
@@ -159,16 +180,23 @@ class Draft:
         Raises:
             NoSpaceError, LocalIOError: It could not be cloned; everything is as before.
         """
-        if not self._readers_of_frozen:
+        await self._part(lambda: self._readers_of_frozen > 0)
+
+    async def _part(self, needed: Callable[[], bool], *, keep: int | None = None) -> None:
+        """Go on in a clone, where that is needed; `keep`: so many bytes of it are enough.
+
+        Whoever comes while a clone is made waits for it, because what is written to the first file is not in it.
+        """
+        if not (needed() or self._cloning.locked()):
             return
         async with self._cloning:
-            if not self._readers_of_frozen:
+            if not needed():
                 return
             target = _new_path(self._directory)
             try:
-                with _growing(self.spool, self.path):
-                    await trio.to_thread.run_sync(clone, self.path, target)
-                if not self._readers_of_frozen:
+                with _growing(self.spool, self.path, keep):
+                    await trio.to_thread.run_sync(clone, self.path, target, keep)
+                if not needed():
                     # The save ended meanwhile: nobody but the draft needs the first file.
                     target.unlink()
                     return
@@ -178,7 +206,7 @@ class Draft:
                 raise local_error(error, "cloning the draft") from error
             self.close()
             self._fd, self.path = fd, target
-            self._readers_of_frozen = 0
+            self._readers_of_frozen = self._protected = 0
 
     def freeze(self) -> Path:
         """Keep the present bytes as they are, in the returned file, until `release_frozen`."""
@@ -191,6 +219,18 @@ class Draft:
             return False
         self._readers_of_frozen -= 1
         return True
+
+    def protect(self) -> Path:
+        """Keep the present bytes as they are, at the beginning of the returned file, until `leave`."""
+        self._protected = self.size
+        return self.path
+
+    def leave(self, path: Path) -> None:
+        """Nobody else needs that file any more, be it the draft's own or one that it has gone on from."""
+        if path == self.path:
+            self._protected = 0
+        else:
+            path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close the file; it stays where it is."""
@@ -220,26 +260,31 @@ class Draft:
         self.refusal = error
         return error
 
-    async def _thaw(self) -> None:
+    async def _thaw(self, changed: int, *, keep: int | None = None) -> None:
+        """Before the bytes from an offset on are changed."""
         try:
-            await self.unshare()
+            await self._part(lambda: self._readers_of_frozen > 0 or changed < self._protected, keep=keep)
         except AerofsError as error:
             raise self._refuse(error) from error
 
 
-def _growing(spool: Spool | None, source: Path) -> AbstractContextManager[None]:
+def _growing(spool: Spool | None, source: Path, keep: int | None = None) -> AbstractContextManager[None]:
     """While a copy of a file is made."""
-    return nullcontext() if spool is None else spool.reserved(source.stat().st_size)
+    if spool is None:
+        return nullcontext()
+    size = source.stat().st_size
+    return spool.reserved(size if keep is None else min(size, keep))
 
 
 def _new_path(directory: Path) -> Path:
     return directory / f"{uuid.uuid4().hex}.draft"
 
 
-def clone(source: Path, target: Path) -> None:
-    """Copy a file: shared extents where the disk can (FICLONE), else in the kernel, else by hand. Blocks."""
+def clone(source: Path, target: Path, keep: int | None = None) -> None:
+    """Copy a file, or its first bytes: shared extents where the disk can, else in the kernel, else by hand. Blocks."""
     with source.open("rb") as reader, target.open("xb") as writer:
         left = os.fstat(reader.fileno()).st_size
+        left = left if keep is None else min(left, keep)
         while left > 0:
             try:
                 # copy_file_range shares extents by itself on file systems that can.
@@ -247,8 +292,8 @@ def clone(source: Path, target: Path) -> None:
             except OSError as error:
                 if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
                     raise
-                while chunk := reader.read(_COPY_CHUNK):
-                    writer.write(chunk)
+                while chunk := reader.read(min(left, _COPY_CHUNK)):
+                    left -= writer.write(chunk)
                 return
             if not copied:
                 return

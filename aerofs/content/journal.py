@@ -183,19 +183,27 @@ class Journal:
         return operation if operation.id else replace(operation, id=next(self._numbers))
 
     async def record(
-        self, operation: Operation, *, first: Callable[[], Operation] | None = None, durable: bool = True
+        self,
+        operation: Operation,
+        *,
+        first: Callable[[], Operation] | None = None,
+        instead_of: int = 0,
+        durable: bool = True,
     ) -> Operation:
         """Write a new row, or an old one anew. Returns it with its id.
 
         Args:
             operation: The row; id 0 means new (or see `numbered`).
             first: Run before, in the writer thread; what it returns is recorded (to sync and hash a draft there).
+            instead_of: The number of a row that goes at this moment.
             durable: It is on the disk on return, proof against a loss of power.
         """
 
         def work() -> Operation:
             row = self.numbered(first() if first else operation)
             with self._transaction(durable=durable):
+                if instead_of:
+                    self._db.execute("DELETE FROM operations WHERE id=?", (instead_of,))
                 self._store(row)
             return row
 

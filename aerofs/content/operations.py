@@ -65,6 +65,7 @@ class Operation:
         file_name: The name in its directory; `title` is what the platform is told.
         content: The local file with the bytes (its name in the drafts' directory); None: fetch `copy_of`.
         sha256: Of `content`, hexadecimal.
+        accepted: So many bytes of `content` are what a close() accepted of a file that was still written; None: all.
         copy_of: The attachment that is moved: copied on the platform where the title stays, else brought up anew.
         source_title: The title of `copy_of`.
         known: Ids that stood in the field before the first try; an id outside is ours or a stranger's.
@@ -90,6 +91,7 @@ class Operation:
     size: int
     content: str | None = None
     sha256: str | None = None
+    accepted: int | None = None
     copy_of: tuple[FieldRef, AttachmentId] | None = None
     source_title: str = ""
     retire: tuple[Retire, ...] = ()

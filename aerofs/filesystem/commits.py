@@ -6,6 +6,8 @@ always: freeze, sync and hash and record (one hop into the writer thread), submi
 
 import logging
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -21,7 +23,7 @@ from aerofs.content.uploads import Uploads
 from aerofs.content.work import Work, coming_after
 from aerofs.errors import AerofsError, UnavailableError
 from aerofs.filesystem.kernel import Kernel
-from aerofs.filesystem.nodes import FileNode, Life
+from aerofs.filesystem.nodes import FileNode, Life, Noted
 from aerofs.filesystem.outcomes import Outcomes
 from aerofs.filesystem.quiet import Quiet
 from aerofs.filesystem.tree import Tree
@@ -63,6 +65,7 @@ class Commits:
             kernel,
             nursery,
             journal_anew=lambda node: nursery.start_soon(self._journal_anew, node),
+            save=lambda node: nursery.start_soon(self._commit_alone, node),
         )
         self._locks: WeakKeyDictionary[FileNode, trio.Lock] = WeakKeyDictionary()
         self.quiet = Quiet(nursery, self._commit_deferred)
@@ -86,7 +89,7 @@ class Commits:
             self.quiet.empty(node)
             return False
         if written_again:
-            await self.journal(node)
+            await self.journal(node, accepted=True)
             self.quiet.rewritten(node)
             return False
         await self.commit(node, wait=self._close_wait)
@@ -168,20 +171,28 @@ class Commits:
             return None
         # No two rows name the same file: the end of one of them would take it from the other.
         await draft.unshare()
-        changes, path = draft.changes, draft.freeze()
+        changes, path, noted = draft.changes, draft.freeze(), node.noted
         row = replace(
-            self.row(node, draft, inherits=node.pending is not None), content=path.name, id=node.journalled
+            self.row(node, draft, inherits=node.pending is not None),
+            content=path.name,
+            id=_number(noted, path),
         )
         row, previous = coming_after(self._journal.numbered(row), previous)
+        former = _former(noted, row)
         try:
             if draft.size > _LARGE:
-                row = await self._journal.record(await trio.to_thread.run_sync(_synced, row, draft, path))
+                row = await trio.to_thread.run_sync(_synced, row, draft, path)
+                row = await self._journal.record(row, instead_of=former)
             else:
-                row = await self._journal.record(row, first=lambda: _synced(row, draft, path))
+                row = await self._journal.record(
+                    row, first=lambda: _synced(row, draft, path), instead_of=former
+                )
         except BaseException:
             draft.release_frozen(path)
             raise
-        node.committed, node.journalled, node.retire, node.follows = changes, 0, (), None
+        node.committed, node.noted, node.retire, node.follows = changes, None, (), None
+        if noted is not None:
+            draft.leave(noted.path)
         work = Work(row, previous=previous)
         self.outcomes.follow(node, work, frozen=path)
         self._uploads.submit(work)
@@ -211,37 +222,87 @@ class Commits:
             since=time.time(),
         )
 
-    async def journal(self, node: FileNode, *, durable: bool = True) -> None:
-        """Give a draft a row without uploading it (fsync; a name that stays here)."""
-        async with self.lock(node):
-            await self.note(node, durable=durable)
+    async def journal(self, node: FileNode, *, durable: bool = True, accepted: bool = False) -> None:
+        """Give a draft a row without uploading it: for a name that stays here, or what a crash is to bring back.
 
-    async def note(self, node: FileNode, *, durable: bool = False) -> None:
+        Args:
+            node: The file.
+            durable: It is on the disk on return, proof against a loss of power.
+            accepted: Exactly these bytes, whatever is written later (a close() among several); else, as after an
+                fsync(2) on any disk, what is written later may be there, too.
+        """
+        async with self.lock(node):
+            await self.note(node, durable=durable, accepted=accepted)
+
+    async def note(self, node: FileNode, *, durable: bool = False, accepted: bool = False) -> None:
         """The same for a caller who holds the lock."""
-        draft, local = node.draft, node.life is Life.LOCAL
-        if draft is None or node.life is Life.UNLINKED or not (node.changed or local):
+        draft, former = node.draft, node.noted
+        if draft is None or node.life is Life.UNLINKED or not (node.changed or node.life is Life.LOCAL):
             return
-        async with self._uploads.followed(lambda: None if local else node.pending) as own:
+        if accepted and former is not None and former.changes == draft.changes and former.row.accepted:
+            return  # another descriptor was closed, and nothing was written between
+        async with self._noting(node, draft) as row:
             await draft.unshare()  # as in `record`
-            row = replace(
-                self.row(node, draft, inherits=local or own is not None),
-                content=draft.path.name,
-                state=State.LOCAL,
-                id=node.journalled,
-                after=own.row.id if own is not None else None,
+            path = draft.protect() if accepted else draft.path
+            named = replace(
+                row,
+                id=_number(former, path),
+                content=path.name,
+                size=draft.size,
+                accepted=draft.size if accepted else None,
             )
-            row = self._journal.numbered(row)
-            await self._journal.record(
-                row, first=lambda: _noted(row, draft, durable=durable), durable=durable
-            )
-            node.journalled = row.id
+            noted = Noted(self._journal.numbered(named), path, draft.changes)
+            try:
+                await self._write(noted, draft, instead_of=_former(former, noted.row), durable=durable)
+            except BaseException:
+                if former is None or former.path != path:
+                    draft.leave(path)
+                raise
+            node.noted = noted
+            if former is not None and former.path != path:
+                draft.leave(former.path)
+            elif not accepted and path == draft.path:
+                draft.leave(path)
         if node.draft is not draft:
             await self.outcomes.forget_row(node)  # it met an error meanwhile, and is gone
 
+    @asynccontextmanager
+    async def _noting(self, node: FileNode, draft: Draft) -> AsyncIterator[Operation]:
+        """What the row of a draft without a save is to say, but for its bytes; it has to be written in this context."""
+        local = node.life is Life.LOCAL
+        async with self._uploads.followed(lambda: None if local else node.pending) as own:
+            row = self.row(node, draft, inherits=local or own is not None)
+            yield replace(row, state=State.LOCAL, after=own.row.id if own is not None else None)
+
+    async def _write(self, noted: Noted, draft: Draft, *, instead_of: int = 0, durable: bool = False) -> None:
+        def first() -> Operation:
+            labels.write(noted.path, noted.row)
+            if durable:
+                draft.sync_file(noted.path)
+            return noted.row
+
+        await self._journal.record(noted.row, first=first, instead_of=instead_of, durable=durable)
+
     async def _journal_anew(self, node: FileNode) -> None:
+        """The row of a draft tells anew what it is to replace, and its time; it names the bytes that it named."""
         try:
-            if node.journalled:
-                await self.journal(node, durable=False)
+            async with self.lock(node):
+                draft, former = node.draft, node.noted
+                if draft is None or former is None:
+                    return
+                async with self._noting(node, draft) as row:
+                    was = former.row
+                    noted = replace(
+                        former,
+                        row=replace(
+                            row, id=was.id, content=was.content, size=was.size, accepted=was.accepted
+                        ),
+                    )
+                    await self._write(noted, draft)
+                if node.noted is former:
+                    node.noted = noted
+                else:
+                    await self._journal.remove(was.id)  # it was forgotten meanwhile
         except AerofsError as error:
             log.error("%s: could not be noted in the journal: %s", node.path, error)
 
@@ -253,10 +314,9 @@ class Commits:
             if work is not None:
                 work.row = replace(work.row, mtime_ns=node.mtime_ns, mode=node.mode)
                 await self._journal.step(work.row)
-            if node.journalled:
-                await self.journal(node, durable=False)
         except AerofsError as error:
             log.info("%s: its time would not survive a crash: %s", node.path, error)
+        await self._journal_anew(node)
 
     async def settle_all(self) -> None:
         """Commit at once what waits for quiet (before an unmount). One that cannot be recorded stops no other."""
@@ -275,8 +335,11 @@ def _synced(row: Operation, draft: Draft, path: Path) -> Operation:
     return row
 
 
-def _noted(row: Operation, draft: Draft, *, durable: bool) -> Operation:
-    labels.write(draft.path, row)
-    if durable:
-        draft.sync_file(draft.path)
-    return row
+def _number(noted: Noted | None, path: Path) -> int:
+    """The number of the row of a file, if it has one: a row that names another file is another row."""
+    return noted.row.id if noted is not None and noted.path == path else 0
+
+
+def _former(noted: Noted | None, row: Operation) -> int:
+    """The number of the row that another one takes the place of; 0: of none."""
+    return noted.row.id if noted is not None and noted.row.id != row.id else 0

@@ -6,9 +6,10 @@ become one, and keeps its inode number through our own saves and renames.
 
 from dataclasses import dataclass
 from enum import Enum, auto
+from pathlib import Path
 
 from aerofs.content.draft import Draft
-from aerofs.content.operations import Retire
+from aerofs.content.operations import Operation, Retire
 from aerofs.content.work import Work
 from aerofs.model import Attachment, AttachmentId, Definition, DocumentId, FieldRef
 from aerofs.namespace.names import encode
@@ -57,6 +58,21 @@ class Life(Enum):
     UNLINKED = auto()  # no name any more; handles may be open
 
 
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """The journal row of a draft that no save took yet: of an fsync, of a local name, or of a close() among several.
+
+    Attributes:
+        row: As it stands in the journal.
+        path: The file that it names. The draft may have gone on in another one.
+        changes: `draft.changes` at that time.
+    """
+
+    row: Operation
+    path: Path
+    changes: int
+
+
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class FileNode:
     """A file.
@@ -74,7 +90,7 @@ class FileNode:
         follows: The operation of another file whose place this one takes: the next commit comes after it.
         hidden: Attachments hidden on this file's behalf until its next operation is settled.
         committed: `draft.changes` as of the last commit.
-        journalled: The journal row of a draft that is not committed (fsync, a local name); 0: none.
+        noted: The journal row of a draft that is not committed.
         writers, handles: Open handles.
         beside: The name that it has yet to go by, because a stranger's file has its own on the platform.
         exclusive: Made under a name that looks temporary, with O_EXCL where that matters.
@@ -97,7 +113,7 @@ class FileNode:
     work: Work | None = None
     follows: Work | None = None
     committed: int = 0
-    journalled: int = 0
+    noted: Noted | None = None
     writers: int = 0
     handles: int = 0
     beside: str | None = None
@@ -117,6 +133,11 @@ class FileNode:
     def changed(self) -> bool:
         """There are bytes that no commit took yet."""
         return self.draft is not None and self.draft.changes != self.committed
+
+    @property
+    def journalled(self) -> int:
+        """The number of the journal row of a draft that is not committed; 0: none."""
+        return self.noted.row.id if self.noted is not None else 0
 
     @property
     def pending(self) -> Work | None:

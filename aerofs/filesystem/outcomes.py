@@ -18,7 +18,7 @@ from aerofs.content.operations import left_by
 from aerofs.content.work import Work
 from aerofs.errors import AerofsError
 from aerofs.filesystem.kernel import Kernel
-from aerofs.filesystem.nodes import FileNode, Life
+from aerofs.filesystem.nodes import FileNode, Life, Noted
 from aerofs.filesystem.tree import Tree
 from aerofs.model import Attachment, FieldRef
 
@@ -37,6 +37,7 @@ class Outcomes:
 
     Args:
         journal_anew: Starts to write the row of a draft anew, because what it is to replace has changed.
+        save: Starts to make a save of a file that nobody has open for writing.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Outcomes:
         nursery: trio.Nursery,
         *,
         journal_anew: Callable[[FileNode], None],
+        save: Callable[[FileNode], None],
     ) -> None:
         self._tree = tree
         self._journal = journal
@@ -55,6 +57,7 @@ class Outcomes:
         self._kernel = kernel
         self._nursery = nursery
         self._journal_anew = journal_anew
+        self._save = save
 
     def follow(self, node: FileNode, work: Work, *, frozen: Path | None = None) -> None:
         """Let the file learn how its operation goes."""
@@ -161,6 +164,9 @@ class Outcomes:
         draft = node.draft
         if draft is None or node.writers or node.life is not Life.REAL:
             return
+        if draft.refusal is not None and node.noted is not None and node.noted.row.accepted is not None:
+            self._go_back_to(node, node.noted)
+            return
         if node.work is not None:
             if draft.refusal is not None and not node.work.settled.is_set():
                 self._fall_back(node, node.work)
@@ -187,10 +193,30 @@ class Outcomes:
             return
         node.draft = Draft.empty(refused.path.parent, limit=refused.limit, spool=refused.spool)
         node.draft.changes = refused.changes + 1
-        if node.journalled:
+        if node.noted is not None and node.noted.row.accepted is not None:
+            # What close() accepted stays in the journal until the new draft is as far.
+            if node.noted.path == refused.path:
+                refused.close()
+                return
+        elif node.noted is not None:
             # The row of an fsync, whose bytes go with the refused draft.
             self._nursery.start_soon(self._forget_row_alone, node)
         refused.discard()
+
+    def _go_back_to(self, node: FileNode, noted: Noted) -> None:
+        """A draft met an error after a close() had accepted what it was before: that is what the file holds."""
+        refused = node.draft
+        if refused is None:
+            return
+        if refused.path == noted.path:
+            refused.close()
+        else:
+            refused.discard()
+        node.draft = Draft(noted.path, limit=refused.limit, spool=refused.spool, cut=noted.row.accepted)
+        node.draft.protect()
+        node.committed = -1
+        self._kernel.forget_pages(node.inode)
+        self._save(node)
 
     def _fall_back(self, node: FileNode, work: Work) -> None:
         """A draft met an error while an earlier save waits: that save's bytes are what the file holds."""
@@ -239,9 +265,14 @@ class Outcomes:
 
     async def forget_row(self, node: FileNode, *, durable: bool = False) -> None:
         """The draft's own row (not a submitted one) goes."""
-        if node.journalled:
-            row, node.journalled = node.journalled, 0
-            await self._journal.remove(row, durable=durable)
+        noted, node.noted = node.noted, None
+        if noted is None:
+            return
+        await self._journal.remove(noted.row.id, durable=durable)
+        if node.draft is not None:
+            node.draft.leave(noted.path)
+        else:
+            noted.path.unlink(missing_ok=True)
 
     async def _forget_row_alone(self, node: FileNode) -> None:
         try:

@@ -16,7 +16,7 @@ from aerofs.content.uploads import Uploads
 from aerofs.content.work import Work
 from aerofs.errors import AerofsError
 from aerofs.filesystem.commits import Commits
-from aerofs.filesystem.nodes import DefinitionNode, DocumentNode, FieldNode, FileNode, Life
+from aerofs.filesystem.nodes import DefinitionNode, DocumentNode, FieldNode, FileNode, Life, Noted
 from aerofs.filesystem.tree import Tree
 from aerofs.model import Attachment
 from aerofs.namespace.familiar import is_local
@@ -116,8 +116,9 @@ class Recovery:
             # Removed just before a loss of power, which the journal did not hear of any more.
             await self._journal.remove(row.id)
         node = await self._show(replace(row, size=draft.size), row, draft) if draft is not None else None
-        if node is not None:
-            node.life, node.journalled, node.committed = Life.LOCAL, row.id, -1
+        if node is not None and node.draft is not None:
+            node.life, node.committed = Life.LOCAL, -1
+            node.noted = Noted(row, node.draft.path, node.draft.changes)
 
     async def _examine(self, row: Operation, chain: list[Operation]) -> None:
         """See whether a later row stands for this one; if none does, open its bytes.
@@ -141,8 +142,8 @@ class Recovery:
         only then, it is held.
         """
         try:
-            draft = Draft(self._drafts / content, spool=self._spool)
-            if row.sha256 is None or await trio.to_thread.run_sync(digest, draft.path) == row.sha256:
+            draft = Draft(self._drafts / content, spool=self._spool, cut=row.accepted)
+            if await _is_as_recorded(row, draft):
                 self._bytes[row.id] = draft
                 return
             draft.close()
@@ -208,6 +209,12 @@ class Recovery:
         for path in self._drafts.iterdir():
             if path.name not in needed:
                 path.unlink(missing_ok=True)
+
+
+async def _is_as_recorded(row: Operation, draft: Draft) -> bool:
+    if row.accepted is not None and draft.size != row.accepted:
+        return False
+    return row.sha256 is None or await trio.to_thread.run_sync(digest, draft.path) == row.sha256
 
 
 def _in_order(rows: Sequence[Operation]) -> list[Operation]:

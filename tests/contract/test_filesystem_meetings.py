@@ -34,12 +34,13 @@ async def test_a_close_while_a_rename_is_recorded_makes_a_save_that_comes_after_
         operation: Operation,
         *,
         first: Callable[[], Operation] | None = None,
+        instead_of: int = 0,
         durable: bool = True,
     ) -> Operation:
         if operation.content is None:
             recording.set()
             await go_on.wait()
-        return await record(journal, operation, first=first, durable=durable)
+        return await record(journal, operation, first=first, instead_of=instead_of, durable=durable)
 
     monkeypatch.setattr(Journal, "record", slow)
     async with office.mounted() as drive:

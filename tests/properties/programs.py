@@ -30,7 +30,6 @@ class Handle:
     number: int
     file: File
     writable: bool
-    saved: bool = False
 
 
 class Programs(RuleBasedStateMachine):
@@ -225,9 +224,6 @@ class Programs(RuleBasedStateMachine):
             pass  # what close() refused is kept, too
         if handle.writable and file.linked and file.dirty and (file.data or file.local):
             self._saved(file)
-            # (Written again: brought up later; until then its row goes with what is written.)
-            file.rowed |= handle.saved
-            handle.saved = True
 
     def _saved(self, file: File) -> None:
         file.was_up = file.was_up or not file.local

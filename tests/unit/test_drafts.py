@@ -3,12 +3,14 @@
 import errno
 import os
 import resource
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from aerofs.content import draft as module
 from aerofs.content.draft import Draft, clone, digest
@@ -53,6 +55,64 @@ async def test_a_frozen_file_never_changes(draft: Draft, change: str) -> None:
     assert not draft.release_frozen(path)
 
 
+@pytest.mark.parametrize("change", ["write", "truncate"])
+async def test_what_is_protected_never_changes(draft: Draft, tmp_path: Path, change: str) -> None:
+    await draft.write(0, b"protected")
+    path = draft.protect()
+    await draft.write(9, b", and more")
+    assert draft.path == path
+    if change == "write":
+        await draft.write(8, b"D")
+    else:
+        await draft.truncate(8)
+    assert path.read_bytes() == b"protected, and more"
+    assert draft.path != path
+    assert draft.read(0, 100) == (b"protecteD, and more" if change == "write" else b"protecte")
+    draft.leave(path)
+    assert _files(tmp_path) == [draft.path]
+
+
+async def test_what_is_added_while_the_rest_is_cloned_is_not_lost(
+    draft: Draft, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await draft.write(0, b"protected")
+    draft.protect()
+    begun, go_on = trio.Event(), threading.Event()
+
+    def slow(source: Path, target: Path, keep: int | None = None) -> None:
+        clone(source, target, keep)
+        trio.from_thread.run_sync(begun.set)
+        go_on.wait(20)
+
+    monkeypatch.setattr(module, "clone", slow)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(draft.write, 0, b"P")
+        await begun.wait()
+        nursery.start_soon(draft.write, 9, b", and more")
+        await wait_all_tasks_blocked(0.02)
+        go_on.set()
+    assert draft.read(0, 100) == b"Protected, and more"
+
+
+async def test_no_more_is_copied_than_is_left(
+    draft: Draft, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+
+    def watched(source: Path, target: Path, keep: int | None = None) -> None:
+        clone(source, target, keep)
+        sizes.append(target.stat().st_size)
+
+    monkeypatch.setattr(module, "clone", watched)
+    for size in (3, 0):
+        await draft.write(0, bytes(1000))
+        path = draft.protect()
+        await draft.truncate(size)
+        draft.leave(path)
+    assert sizes == [3, 0]
+    assert _files(tmp_path) == [draft.path]
+
+
 async def test_writes_that_come_together_thaw_a_draft_once(draft: Draft, tmp_path: Path) -> None:
     await draft.write(0, b"........")
     path = draft.freeze()
@@ -70,8 +130,8 @@ async def test_a_save_that_ends_while_the_draft_is_cloned_leaves_one_file(
     await draft.write(0, b"frozen")
     path = draft.freeze()
 
-    def ending(source: Path, target: Path) -> None:
-        clone(source, target)
+    def ending(source: Path, target: Path, keep: int | None = None) -> None:
+        clone(source, target, keep)
         trio.from_thread.run_sync(draft.release_frozen, path)
 
     monkeypatch.setattr(module, "clone", ending)
@@ -155,7 +215,7 @@ async def test_a_draft_that_cannot_be_cloned_is_refused(
     await draft.write(0, b"frozen")
     path = draft.freeze()
 
-    def full(_source: Path, target: Path) -> None:
+    def full(_source: Path, target: Path, _keep: int | None) -> None:
         target.touch()
         raise OSError(errno.ENOSPC, "full")
 
