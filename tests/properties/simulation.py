@@ -111,6 +111,7 @@ class Simulation:
                 # Blocking on purpose: between two calls nothing moves at all.
                 while (order := self._orders.get()) is not None:
                     self._outcomes.put(await acapture(order))
+                self._clock.autojump_threshold = 0  # a request that is under way takes its time
                 await self._unmount()
                 self._nursery.cancel_scope.cancel()
 
