@@ -1,8 +1,8 @@
-"""What stat(2) and statfs(2) tell of the tree."""
+"""What stat(2), getxattr(2) and statfs(2) tell of the tree."""
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from cachetools import LRUCache
@@ -111,6 +111,16 @@ class Attributor:
             case FileNode():
                 document = node.home.parent
                 return catalog.remaining(document.parent.definition, document.document)
+
+
+def extended(node: Node) -> Mapping[str, bytes]:
+    """Where a file is on the platform, as extended attributes; from memory."""
+    if not isinstance(node, FileNode) or node.attachment is None:
+        return {}
+    values = {"user.aero.id": node.attachment.id, "user.aero.title": node.attachment.name}
+    if node.attachment.type:
+        values["user.aero.type"] = node.attachment.type
+    return {name: value.encode() for name, value in values.items()}
 
 
 @dataclass(frozen=True, slots=True)

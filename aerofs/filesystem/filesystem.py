@@ -3,14 +3,10 @@
 File names are str here (undecodable bytes as lone surrogates). Every operation raises errors of `aerofs.errors` only.
 """
 
-import itertools
 import os
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
-
-import trio
 
 from aerofs.content.draft import local_error
 from aerofs.content.spool import Spool
@@ -23,26 +19,17 @@ from aerofs.errors import (
     RefusedError,
     UnsupportedError,
 )
-from aerofs.filesystem.attributes import Attributes, Attributor, Changes, Space
+from aerofs.filesystem.attributes import Attributes, Attributor, Changes, Space, extended
 from aerofs.filesystem.commits import Commits
+from aerofs.filesystem.directories import Directories
 from aerofs.filesystem.files import Files
-from aerofs.filesystem.finding import entries, find
+from aerofs.filesystem.finding import find
 from aerofs.filesystem.moves import Moves
-from aerofs.filesystem.nodes import Directory, Entry, FileNode, Life
+from aerofs.filesystem.nodes import Entry, FileNode
 from aerofs.filesystem.recovery import Recovery
 from aerofs.filesystem.saves import Saves
 from aerofs.filesystem.tree import Tree
 from aerofs.filesystem.unlinking import Unlinking
-
-
-@dataclass(slots=True)
-class _OpenDirectory:
-    """A directory being read: a snapshot of its entries, taken as they arrive; a cookie is a position in it."""
-
-    node: Directory
-    entries: list[Entry] = field(default_factory=list)
-    source: AsyncIterator[Entry] | None = None
-    lock: trio.Lock = field(default_factory=trio.Lock)
 
 
 class Filesystem:
@@ -80,8 +67,7 @@ class Filesystem:
         self._store = store
         self._spool = spool
         self._read_only = read_only
-        self._directories: dict[int, _OpenDirectory] = {}
-        self._numbers = itertools.count(1)
+        self._directories = Directories(tree)
 
     # -- nodes ---------------------------------------------------------------------------------------------------
 
@@ -90,7 +76,7 @@ class Filesystem:
         directory = self._tree.directory(parent)
         if name in (".", ".."):
             return self._attributor.of(parent, directory)
-        return self._entry_attributes(await find(self._tree, directory, name))
+        return self.entry_attributes(await find(self._tree, directory, name))
 
     def remember(self, inode: int) -> None:
         """The kernel holds one more reference."""
@@ -103,9 +89,6 @@ class Filesystem:
     def attributes(self, inode: int) -> Attributes:
         """stat(2) of a number that the kernel holds."""
         return self._attributor.of(inode, self._tree.node(inode))
-
-    def _entry_attributes(self, entry: Entry) -> Attributes:
-        return self._attributor.of(entry.inode, entry.node)
 
     async def change(self, inode: int, changes: Changes, handle: int | None) -> Attributes:
         """truncate, chmod, chown, utimens. Times, mode and owner are remembered here: the platform has no place."""
@@ -136,49 +119,19 @@ class Filesystem:
 
     def open_directory(self, inode: int) -> int:
         """opendir(3). Returns the handle's number."""
-        number = next(self._numbers)
-        self._directories[number] = _OpenDirectory(self._tree.directory(inode))
-        return number
+        return self._directories.open(self._tree.directory(inode))
 
-    async def read_directory(self, number: int, start: int) -> AsyncIterator[tuple[int, Entry]]:
+    def read_directory(self, number: int, start: int) -> AsyncIterator[tuple[int, Entry]]:
         """The entries from position `start` on, each with the position after it. 0 begins anew (rewinddir)."""
-        directory = self._directories[number]
-        if start == 0:
-            directory.entries, directory.source = [], entries(self._tree, directory.node)
-        position = start
-        while True:
-            if position >= len(directory.entries) and not await self._read_on(directory, position):
-                return
-            entry = directory.entries[position]
-            position += 1
-            if isinstance(entry.node, FileNode) and entry.node.life is Life.UNLINKED:
-                continue
-            # The node may have been forgotten since the snapshot was taken.
-            if not isinstance(entry.node, FileNode):
-                self._tree.number(entry.node)
-            elif entry.inode not in self._tree.inodes:
-                continue
-            yield position, entry
-
-    async def _read_on(self, directory: _OpenDirectory, position: int) -> bool:
-        """Have an entry at the position. False where the directory ends."""
-        async with directory.lock:
-            while position >= len(directory.entries):
-                if directory.source is None:
-                    return False
-                try:
-                    directory.entries.append(await anext(directory.source))
-                except StopAsyncIteration:
-                    directory.source = None
-        return True
+        return self._directories.read(number, start)
 
     def entry_attributes(self, entry: Entry) -> Attributes:
         """The attributes of a listed entry."""
-        return self._entry_attributes(entry)
+        return self._attributor.of(entry.inode, entry.node)
 
     def close_directory(self, number: int) -> None:
         """closedir(3)."""
-        del self._directories[number]
+        self._directories.close(number)
 
     def refuse(self, name: str) -> None:
         """mkdir, symlink, link, mknod: the drive has no such things.
@@ -206,7 +159,7 @@ class Filesystem:
     async def create(self, parent: int, name: str, flags: int, mode: int) -> tuple[Attributes, int]:
         """Make and open a file, as open(2) with O_CREAT."""
         entry, number = await self._files.create(self._tree.directory(parent), name, flags, mode)
-        return self._entry_attributes(entry), number
+        return self.entry_attributes(entry), number
 
     async def read(self, number: int, offset: int, length: int) -> bytes:
         """Read, as pread(2)."""
@@ -259,13 +212,7 @@ class Filesystem:
         return iter(self._attributes_of(inode))
 
     def _attributes_of(self, inode: int) -> Mapping[str, bytes]:
-        node = self._tree.node(inode)
-        if not isinstance(node, FileNode) or node.attachment is None:
-            return {}
-        values = {"user.aero.id": node.attachment.id, "user.aero.title": node.attachment.name}
-        if node.attachment.type:
-            values["user.aero.type"] = node.attachment.type
-        return {name: value.encode() for name, value in values.items()}
+        return extended(self._tree.node(inode))
 
     def set_attribute(self, name: str) -> None:
         """setxattr(2): tools that copy attributes go on without them.
