@@ -195,8 +195,6 @@ class DriveMachine(Reckoning):
             with self._may_fail(errno.EEXIST):
                 self.drive.rename(old, new, flags)
                 raise AssertionError("replaced what was there")
-        if (file.replaces or file.went_over) and is_local(new[1]):
-            return  # what it went over, before its first close, stays hidden on the platform: nobody's to see
         self.model.admit(file)
         put_aside = self.model.aside(new)
         for other in (over, put_aside):

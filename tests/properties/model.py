@@ -36,7 +36,7 @@ class File:
         durable: What a crash may leave of it; nothing: it was never accepted.
         durable_places: The same of its place.
         rowed: What is written from now on may be found after a crash.
-        went_over: It took a name before its first close.
+        went_over: What the platform has of whom it took a name from, and has yet to replace.
         unsure: A crash may leave nothing of it.
         maybe: After a crash: places and bytes besides the usual ones.
         replaces: Whom it has taken the name of, before it was accepted itself.
@@ -49,7 +49,7 @@ class File:
     local: bool = False
     exclusive: bool = False
     aside: Place | None = None
-    stood: bytes = b""
+    stood: list[bytes] = field(default_factory=list)
     was_up: bool = False
     linked: bool = True
     gone: bool = False
@@ -62,7 +62,7 @@ class File:
     replaces: list["File"] = field(default_factory=list)
     rowed: bool = False
     unsure: bool = False
-    went_over: bool = False
+    went_over: list[bytes] = field(default_factory=list)
     inode: int | None = None
     mtime_ns: int | None = None
     mode: int | None = None
@@ -230,7 +230,8 @@ class Model:
 
     def _replace(self, file: File, old: File, place: Place | None) -> None:
         """Until the file is accepted, a crash may leave the old one where it was on the platform."""
-        stood = [old.stood] if place == old.aside else old.durable
+        file.went_over = [*file.went_over, *self._left_standing(old)]
+        stood = old.stood if place == old.aside else old.durable
         if place is not None and stood:
             twin = File(place, old.title, stood[0], maybe=[(place, data) for data in stood])
             twin.linked, twin.optional = False, True
@@ -263,9 +264,8 @@ class Model:
         back = file.aside == place and over is None
         came_from_local = file.local
         if is_local(place[1]):
-            if not file.local and file.was_up:
-                file.aside = file.place
-                file.stood = file.durable[-1] if file.dirty and file.durable else file.data
+            if not file.local and (file.was_up or file.went_over):
+                file.aside, file.stood = file.place, self._left_standing(file)
             file.place, file.local, file.exclusive = place, True, False
         else:
             file.place, file.local, file.exclusive, file.was_up = place, False, False, True
@@ -273,7 +273,6 @@ class Model:
             if not back:
                 file.title = title
                 self._claim(file)
-        file.went_over |= over is not None and file.writers > 0
         file.loose |= place[0] in self.murky
         if file.gone:
             # What the drive has of it may do, or it may not.
@@ -285,6 +284,13 @@ class Model:
             file.durable_places.append(place)
         else:
             file.accepted()
+            if not file.local:
+                file.went_over = []
+
+    def _left_standing(self, file: File) -> list[bytes]:
+        """What the platform may show where a file was: the file, or what it has yet to replace."""
+        own = file.durable[-1:] if file.dirty and file.durable else [file.data]
+        return [*file.went_over, *own] if file.was_up else file.went_over
 
     # -- the end of a process ------------------------------------------------------------------------------------
 
@@ -304,8 +310,9 @@ class Model:
                 file.loose |= place[0] in self.murky
 
     def may_stand(self, file: File, place: Place | None) -> None:
-        if place is not None:
-            twin = self.new(place, file.stood)
+        if place is not None and file.stood:
+            twin = self.new(place, file.stood[0])
+            twin.maybe = [(place, data) for data in file.stood]
             twin.linked, twin.optional, twin.loose, twin.local = False, True, True, False
 
     def remounted(self, *, crashed: bool) -> None:

@@ -227,7 +227,8 @@ class Programs(RuleBasedStateMachine):
 
     def _saved(self, file: File) -> None:
         file.was_up = file.was_up or not file.local
-        file.went_over = False
+        if not file.local:
+            file.went_over = []
         file.accepted()
 
     def _release(self, handle: Handle) -> None:
