@@ -258,20 +258,12 @@ def load(
     """
     given = config or _optional_path(environ.get("AEROFS_CONFIG"))
     file = given or platformdirs.user_config_path("aerofs") / "config.toml"
-    values: dict[str, object] = {}
-    sources: dict[str, str] = {}
-    for layer, source in (
-        (
-            _from_profile(file, profile or environ.get("AEROFS_PROFILE"), must_exist=given is not None),
-            str(file),
-        ),
+    named = profile or environ.get("AEROFS_PROFILE")
+    values, sources = _merged(
+        (_from_profile(file, named, must_exist=given is not None), str(file)),
         (_from_environment(environ), "the environment"),
         (_from_options(options), "the options"),
-    ):
-        if any(name in layer for name in TOKEN_SOURCES):
-            values = {name: value for name, value in values.items() if name not in TOKEN_SOURCES}
-        values.update(layer)
-        sources.update(dict.fromkeys(layer, source))
+    )
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
@@ -279,6 +271,18 @@ def load(
     if file.exists() and is_below(file, settings.mountpoint):
         raise ConfigError(f"{file} lies below the mount point {settings.mountpoint}, which would hide it")
     return settings
+
+
+def _merged(*layers: tuple[Mapping[str, object], str]) -> tuple[dict[str, object], dict[str, str]]:
+    """The values of all layers, each with its source; the later layer counts."""
+    values: dict[str, object] = {}
+    sources: dict[str, str] = {}
+    for layer, source in layers:
+        if any(name in layer for name in TOKEN_SOURCES):
+            values = {name: value for name, value in values.items() if name not in TOKEN_SOURCES}
+        values.update(layer)
+        sources.update(dict.fromkeys(layer, source))
+    return values, sources
 
 
 def _sentences(error: ValidationError, sources: Mapping[str, str]) -> Iterator[str]:

@@ -113,25 +113,13 @@ class Lanes:
             ConfigError: The file of certificates, or a proxy of the environment, cannot be used.
         """
         quieten_loggers()
-        trust = _trust(settings) if transport is None else None
+        trust = True if transport is not None else _trust(settings)
         stall = httpx.Timeout(settings.stall_deadline, connect=settings.connect_deadline, pool=None)
         # a metadata call is bounded as a whole, by the exchange
         whole = httpx.Timeout(None, connect=settings.connect_deadline)
 
         def lane(name: str, places: int, timeout: httpx.Timeout) -> Lane:
-            client = httpx.AsyncClient(
-                headers={"User-Agent": f"aerofs/{__version__}"},
-                timeout=timeout,
-                verify=True if trust is None else trust,
-                limits=httpx.Limits(
-                    max_connections=places,
-                    max_keepalive_connections=places,
-                    keepalive_expiry=_KEEPALIVE,
-                ),
-                transport=transport,
-                mounts=_unproxied(address) if transport is None else None,
-                follow_redirects=False,  # by the exchange: each hop decides anew who may see the token
-            )
+            client = _client(places, timeout, address, trust=trust, transport=transport)
             return Lane(name, client, trio.CapacityLimiter(places))
 
         try:
@@ -161,6 +149,27 @@ def quieten_loggers() -> None:
     """Keep httpx from logging URLs, signed ones among them, and httpcore from logging headers."""
     for name in ("httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _client(
+    places: int,
+    timeout: httpx.Timeout,
+    address: Address,
+    *,
+    trust: ssl.SSLContext | bool,
+    transport: httpx.AsyncBaseTransport | None,
+) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        headers={"User-Agent": f"aerofs/{__version__}"},
+        timeout=timeout,
+        verify=trust,
+        limits=httpx.Limits(
+            max_connections=places, max_keepalive_connections=places, keepalive_expiry=_KEEPALIVE
+        ),
+        transport=transport,
+        mounts=_unproxied(address) if transport is None else None,
+        follow_redirects=False,  # by the exchange: each hop decides anew who may see the token
+    )
 
 
 def _trust(settings: Settings) -> ssl.SSLContext:
