@@ -169,7 +169,7 @@ class Journal:
     def give_away(self, rows: Iterable[int]) -> None:
         """Rows that stand elsewhere now go from here, all or none, proof against a loss of power."""
         with self._at_start(), self._transaction(durable=True):
-            self._db.executemany("DELETE FROM operations WHERE id=?", [(row,) for row in rows])
+            self._delete(rows)
 
     @contextmanager
     def _at_start(self) -> Iterator[None]:
@@ -187,7 +187,7 @@ class Journal:
         operation: Operation,
         *,
         first: Callable[[], Operation] | None = None,
-        instead_of: int = 0,
+        instead_of: Iterable[int] = (),
         durable: bool = True,
     ) -> Operation:
         """Write a new row, or an old one anew. Returns it with its id.
@@ -195,15 +195,14 @@ class Journal:
         Args:
             operation: The row; id 0 means new (or see `numbered`).
             first: Run before, in the writer thread; what it returns is recorded (to sync and hash a draft there).
-            instead_of: The number of a row that goes at this moment.
+            instead_of: The numbers of rows that go at this moment.
             durable: It is on the disk on return, proof against a loss of power.
         """
 
         def work() -> Operation:
             row = self.numbered(first() if first else operation)
             with self._transaction(durable=durable):
-                if instead_of:
-                    self._db.execute("DELETE FROM operations WHERE id=?", (instead_of,))
+                self._delete(instead_of)
                 self._store(row)
             return row
 
@@ -220,25 +219,24 @@ class Journal:
 
     async def remove(
         self,
-        row: int,
-        *,
+        *rows: int,
         successors: Iterable[Operation] = (),
         settled: Operation | None = None,
         durable: bool = False,
     ) -> None:
-        """A row goes; those that waited for it are rewritten in the same transaction.
+        """Rows go, all or none; those that waited for them are rewritten in the same transaction.
 
         Args:
-            row: Its number.
+            rows: Their numbers.
             successors: Rows to be written as they are now.
-            settled: The operation, at its end: every other row that waited for it inherits from it.
-            durable: It will not be back after a loss of power.
+            settled: One of the operations, at its end: every other row that waited for it inherits from it.
+            durable: They will not be back after a loss of power.
         """
         facts, later = self._take_changed_facts(), list(successors)
 
         def work() -> None:
             with self._transaction(durable=durable):
-                self._db.execute("DELETE FROM operations WHERE id=?", (row,))
+                self._delete(rows)
                 for successor in later:
                     self._store(successor)
                 if settled is not None:
@@ -303,6 +301,9 @@ class Journal:
             "INSERT OR REPLACE INTO operations (id, body, origin) VALUES (?, ?, ?)",
             (operation.id, _body(operation), origin),
         )
+
+    def _delete(self, rows: Iterable[int]) -> None:
+        self._db.executemany("DELETE FROM operations WHERE id=?", [(row,) for row in rows])
 
     def _take_changed_facts(self) -> list[tuple[AttachmentId, Fact | None]]:
         facts = [(attachment, self._facts.get(attachment)) for attachment in self._changed_facts]

@@ -24,10 +24,10 @@ class Settling:
         self._blobs = blobs
         self._drafts = drafts
 
-    async def anew(self, work: Work) -> None:
-        """The operation intends something else from now on."""
+    async def anew(self, work: Work, *, instead_of: Iterable[int] = ()) -> None:
+        """The operation intends something else from now on; other rows go at this moment."""
         self.label(work.row)
-        await self._journal.record(work.row)
+        await self._journal.record(work.row, instead_of=instead_of)
 
     async def take_out(self, work: Work, others: Iterable[Work]) -> None:
         """The operation is done: whoever waited for it inherits, and nobody takes what it brought up for their own.

@@ -8,7 +8,7 @@ when that one is settled.
 
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from math import inf
@@ -152,8 +152,29 @@ class Uploads:
 
     async def reinstate(self, work: Work) -> None:
         """Take back a `supersede`: the later operation came to nothing."""
-        work.row = replace(work.row, superseded=False)
-        await self._journal.step(work.row)
+        if work.row.superseded:
+            work.row = replace(work.row, superseded=False)
+            await self._journal.step(work.row)
+
+    def spend(self, work: Work) -> None:
+        """Another file took the name, and nothing was sent: no try begins before it is to `keep`, or `forgotten`."""
+        work.spent = True
+        self._changed()
+
+    def keep(self, work: Work) -> None:
+        """Take back a `spend`: it goes on."""
+        work.spent = False
+        self._changed()
+
+    def forgotten(self, work: Work) -> None:
+        """The row of a work that rests went from the journal: that was its end."""
+        work.dropped = True
+        self._works.pop(work.row.id, None)
+        self._settling.dispose(work)
+        work.settled.set()
+        work.was_tried()
+        work.wake.set()
+        self._changed()
 
     async def spare(self, work: Work, retire: tuple[Retire, ...]) -> None:
         """Whoever inherits a refused operation is to delete no more than this."""
@@ -172,13 +193,19 @@ class Uploads:
         self._changed()
         await work.settled.wait()
 
-    async def amend(self, work: Work, row: Operation) -> None:
-        """Give a work that is not busy another row (a retargeted save); one that was held is tried again."""
+    async def amend(self, work: Work, row: Operation, *, instead_of: Iterable[int] = ()) -> None:
+        """Give a work that is not busy another row (a retargeted save); one that was held is tried again.
+
+        Args:
+            work: It.
+            row: What it is to do.
+            instead_of: The numbers of rows that go when this is written.
+        """
         row = replace(row, id=work.row.id)
         if row.state is State.HELD:
             row = replace(row, state=State.QUEUED, error="", errno=0)
         async with self._intended(work, row):
-            await self._settling.anew(work)
+            await self._settling.anew(work, instead_of=instead_of)
 
     @asynccontextmanager
     async def _intended(self, work: Work, row: Operation) -> AsyncIterator[None]:
@@ -259,11 +286,12 @@ class Uploads:
 
     async def _try(self, work: Work) -> bool:
         """One try. True when the work is settled."""
-        while (settled := await self._try_once(work)) is None:
+        while await self._may_begin(work):
+            settled = await self._try_once(work)
+            if settled is not None:
+                return settled
             await self._wait_for_room(work)
-            if work.dropped:
-                return False
-        return settled
+        return False
 
     async def _try_once(self, work: Work) -> bool | None:
         """The same; None where it is to be tried again at once.
@@ -369,21 +397,22 @@ class Uploads:
 
     @asynccontextmanager
     async def _turn(self, work: Work) -> AsyncIterator[None]:
-        await self._written(work)
         work.busy, work.error, work.next_try = True, None, None
         # The row of a busy work keeps its place and loses retired fields only after its turn has come.
         try:
             async with self._turns.of(work.fields, adds=work.row.title if work.row.only_adds else None):
-                await self._written(work)
+                await self._may_begin(work)
                 work.running = True
                 yield
         finally:
             work.running = work.busy = False
             self._changed()
 
-    async def _written(self, work: Work) -> None:
-        while work.unwritten:
+    async def _may_begin(self, work: Work) -> bool:
+        """Wait until what it is to do is written, and nobody is about to stand for it. False where it was dropped."""
+        while (work.unwritten or work.spent) and not work.dropped:
             await self._change.wait()
+        return not work.dropped
 
     def _changed(self) -> None:
         self._change.set()

@@ -32,6 +32,7 @@ class Work(Put):
         heirs: Those that waited for it, once it is settled.
         followed: How many rows that come after it are being written.
         unwritten: What it is to do is being written: no turn of it begins before.
+        spent: A file took the name and is to stand for it, as soon as the journal knows that one: no turn of it begins.
         leaving: Its own row is being taken out of the journal.
         hidden: Attachments that are hidden on its behalf until then.
         makers: Those of whom one is to make room in the field before it is tried again.
@@ -54,6 +55,7 @@ class Work(Put):
         self.heirs: list[Work] = []
         self.followed = 0
         self.unwritten = 0
+        self.spent = False
         self.leaving = False
         self.hidden: list[AttachmentId] = []
         self.makers: list[Work] = []
@@ -63,8 +65,8 @@ class Work(Put):
 
     @property
     def goes_on(self) -> bool:
-        """It will be performed without the user's word: neither it nor one that it waits for is held."""
-        if self.row.state is not State.QUEUED:
+        """It will be performed by itself: neither it nor one that it waits for is held, or about to be given up."""
+        if self.row.state is not State.QUEUED or self.spent:
             return False
         return self.previous is None or self.previous.settled.is_set() or self.previous.goes_on
 

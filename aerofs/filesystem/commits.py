@@ -6,7 +6,7 @@ always: freeze, sync and hash and record (one hop into the writer thread), submi
 
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from aerofs.filesystem.kernel import Kernel
 from aerofs.filesystem.nodes import FileNode, Life, Noted
 from aerofs.filesystem.outcomes import Outcomes
 from aerofs.filesystem.quiet import Quiet
+from aerofs.filesystem.supplanting import Supplanting
 from aerofs.filesystem.tree import Tree
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class Commits:
     Attributes:
         outcomes: Lets files learn how these go.
         quiet: Those that wait because their file is still open.
+        supplanting: What goes with a file's next row.
     """
 
     def __init__(
@@ -58,14 +60,20 @@ class Commits:
         self._journal = journal
         self._nursery = nursery
         self._close_wait = close_wait
+
+        def save(node: FileNode) -> None:
+            nursery.start_soon(self._commit_alone, node)
+
+        self.supplanting = Supplanting(tree, uploads, save=save)
         self.outcomes = Outcomes(
             tree,
             journal,
             blobs,
             kernel,
             nursery,
+            self.supplanting,
             journal_anew=lambda node: nursery.start_soon(self._journal_anew, node),
-            save=lambda node: nursery.start_soon(self._commit_alone, node),
+            save=save,
         )
         self._locks: WeakKeyDictionary[FileNode, trio.Lock] = WeakKeyDictionary()
         self.quiet = Quiet(nursery, self._commit_deferred)
@@ -178,7 +186,7 @@ class Commits:
             id=_number(noted, path),
         )
         row, previous = coming_after(self._journal.numbered(row), previous)
-        former = _former(noted, row)
+        former = (*_former(noted, row), *self.supplanting.rows(node))
         try:
             if draft.size > _LARGE:
                 row = await trio.to_thread.run_sync(_synced, row, draft, path)
@@ -193,6 +201,7 @@ class Commits:
         node.committed, node.noted, node.retire, node.follows = changes, None, (), None
         if noted is not None:
             draft.leave(noted.path)
+        self.supplanting.gone(node)
         work = Work(row, previous=previous)
         self.outcomes.follow(node, work, frozen=path)
         self._uploads.submit(work)
@@ -252,13 +261,17 @@ class Commits:
                 accepted=draft.size if accepted else None,
             )
             noted = Noted(self._journal.numbered(named), path, draft.changes)
+            supplanted = self.supplanting.rows(node) if accepted else ()
+            gone = (*_former(former, noted.row), *supplanted)
             try:
-                await self._write(noted, draft, instead_of=_former(former, noted.row), durable=durable)
+                await self._write(noted, draft, instead_of=gone, durable=durable)
             except BaseException:
                 if former is None or former.path != path:
                     draft.leave(path)
                 raise
             node.noted = noted
+            if accepted:
+                self.supplanting.gone(node)
             if former is not None and former.path != path:
                 draft.leave(former.path)
             elif not accepted and path == draft.path:
@@ -274,7 +287,9 @@ class Commits:
             row = self.row(node, draft, inherits=local or own is not None)
             yield replace(row, state=State.LOCAL, after=own.row.id if own is not None else None)
 
-    async def _write(self, noted: Noted, draft: Draft, *, instead_of: int = 0, durable: bool = False) -> None:
+    async def _write(
+        self, noted: Noted, draft: Draft, *, instead_of: Iterable[int] = (), durable: bool = False
+    ) -> None:
         def first() -> Operation:
             labels.write(noted.path, noted.row)
             if durable:
@@ -284,27 +299,41 @@ class Commits:
         await self._journal.record(noted.row, first=first, instead_of=instead_of, durable=durable)
 
     async def _journal_anew(self, node: FileNode) -> None:
-        """The row of a draft tells anew what it is to replace, and its time; it names the bytes that it named."""
         try:
             async with self.lock(node):
-                draft, former = node.draft, node.noted
-                if draft is None or former is None:
-                    return
-                async with self._noting(node, draft) as row:
-                    was = former.row
-                    noted = replace(
-                        former,
-                        row=replace(
-                            row, id=was.id, content=was.content, size=was.size, accepted=was.accepted
-                        ),
-                    )
-                    await self._write(noted, draft)
-                if node.noted is former:
-                    node.noted = noted
-                else:
-                    await self._journal.remove(was.id)  # it was forgotten meanwhile
+                await self.note_anew(node)
         except AerofsError as error:
             log.error("%s: could not be noted in the journal: %s", node.path, error)
+
+    async def note_anew(self, node: FileNode, *, durable: bool = False) -> None:
+        """The row of a draft tells anew where it is to stand, what it is to replace, and its time.
+
+        It names the bytes that it named. If these were accepted by a close(), it stands for what had the name.
+        The caller holds the lock.
+        """
+        draft, former = node.draft, node.noted
+        if draft is None or former is None:
+            return
+        was = former.row
+        supplants = durable and was.accepted is not None
+        async with self._noting(node, draft) as row:
+            anew = replace(row, id=was.id, content=was.content, size=was.size, accepted=was.accepted)
+            noted = replace(former, row=anew)
+            gone = self.supplanting.rows(node) if supplants else ()
+            await self._write(noted, draft, instead_of=gone, durable=durable)
+        if supplants:
+            self.supplanting.gone(node)
+        if node.noted is former:
+            node.noted = noted
+        else:
+            await self._journal.remove(was.id)  # it was forgotten meanwhile
+
+    async def forget_supplanted(self, node: FileNode) -> None:
+        """Those whose names the file took are not wanted any more, though no row stands for them. Lock as above."""
+        rows = self.supplanting.rows(node)
+        if rows:
+            await self._journal.remove(*rows, durable=True)
+        self.supplanting.gone(node)
 
     async def remember(self, node: FileNode) -> None:
         """Times or the mode were set: what stands keeps them here, what is not settled takes them with it."""
@@ -340,6 +369,6 @@ def _number(noted: Noted | None, path: Path) -> int:
     return noted.row.id if noted is not None and noted.path == path else 0
 
 
-def _former(noted: Noted | None, row: Operation) -> int:
-    """The number of the row that another one takes the place of; 0: of none."""
-    return noted.row.id if noted is not None and noted.row.id != row.id else 0
+def _former(noted: Noted | None, row: Operation) -> tuple[int, ...]:
+    """The number of the row that another one takes the place of, if there is one."""
+    return (noted.row.id,) if noted is not None and noted.row.id != row.id else ()

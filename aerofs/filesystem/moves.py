@@ -162,6 +162,7 @@ class Moves:
         node.follows = follows or node.follows
         if target is not None:
             target.handles += 1  # what it holds stays until we know that it is given up
+            self._commits.supplanting.take(node, target)
         self._asides.forget(node)
         self._move_here(node, home, name)
         node.title, node.life, node.exclusive = title, Life.REAL, False
@@ -200,5 +201,5 @@ class Moves:
             # (Also one that is new, if there is what it has yet to replace: that is not seen any more.)
             if was_real and (node.attachment or node.pending or node.retire or node.follows):
                 self._asides.put(node, old_home, old_name)
-            await self._commits.outcomes.forget_row(node)
             await self._commits.note(node)
+            await self._commits.forget_supplanted(node)

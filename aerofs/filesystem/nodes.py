@@ -88,6 +88,7 @@ class FileNode:
         aside: Where the platform still shows the file: a rename to a local name (`x` to `x~`) leaves it there.
         work: The newest operation of this file that may not be settled yet.
         follows: The operation of another file whose place this one takes: the next commit comes after it.
+        supplants: Files whose names it took, and whose rows go with its next one (`supplanting.py`).
         hidden: Attachments hidden on this file's behalf until its next operation is settled.
         committed: `draft.changes` as of the last commit.
         noted: The journal row of a draft that is not committed.
@@ -112,6 +113,7 @@ class FileNode:
     aside: "tuple[FieldNode, str] | None" = None
     work: Work | None = None
     follows: Work | None = None
+    supplants: "tuple[FileNode, ...]" = ()
     committed: int = 0
     noted: Noted | None = None
     writers: int = 0

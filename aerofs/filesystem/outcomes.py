@@ -19,6 +19,7 @@ from aerofs.content.work import Work
 from aerofs.errors import AerofsError
 from aerofs.filesystem.kernel import Kernel
 from aerofs.filesystem.nodes import FileNode, Life, Noted
+from aerofs.filesystem.supplanting import Supplanting, leave
 from aerofs.filesystem.tree import Tree
 from aerofs.model import Attachment, FieldRef
 
@@ -47,6 +48,7 @@ class Outcomes:
         blobs: Blobs,
         kernel: Kernel,
         nursery: trio.Nursery,
+        supplanting: Supplanting,
         *,
         journal_anew: Callable[[FileNode], None],
         save: Callable[[FileNode], None],
@@ -56,6 +58,7 @@ class Outcomes:
         self._blobs = blobs
         self._kernel = kernel
         self._nursery = nursery
+        self._supplanting = supplanting
         self._journal_anew = journal_anew
         self._save = save
 
@@ -251,6 +254,7 @@ class Outcomes:
         for attachment in node.hidden:
             self._tree.overlay.unhide(attachment)
         node.hidden, node.retire, node.follows = (), (), None
+        self._supplanting.give_back(node)
         if node.journalled:
             self._nursery.start_soon(self._forget_row_alone, node)
         if node.attachment is None:
@@ -269,10 +273,7 @@ class Outcomes:
         if noted is None:
             return
         await self._journal.remove(noted.row.id, durable=durable)
-        if node.draft is not None:
-            node.draft.leave(noted.path)
-        else:
-            noted.path.unlink(missing_ok=True)
+        leave(node, noted)
 
     async def _forget_row_alone(self, node: FileNode) -> None:
         try:

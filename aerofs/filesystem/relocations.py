@@ -1,15 +1,18 @@
 """What the platform is asked to do for a file that got another name: nothing yet, another save, or a move."""
 
+import logging
 from dataclasses import replace
 
 from aerofs.content.journal import Journal
 from aerofs.content.operations import Retire, Role
 from aerofs.content.uploads import Uploads
 from aerofs.content.work import Work, coming_after
-from aerofs.errors import NotFoundError
+from aerofs.errors import AerofsError, NotFoundError
 from aerofs.filesystem.commits import Commits
 from aerofs.filesystem.nodes import FileNode
 from aerofs.filesystem.tree import Tree
+
+log = logging.getLogger(__name__)
 
 
 class Relocations:
@@ -53,17 +56,26 @@ class Relocations:
             return None
         if draft is not None and node.changed:
             if node.writers:
-                return None  # its close will do it
+                # Its close will do it; what an earlier one accepted has the new name.
+                if node.noted is not None and node.noted.row.accepted is not None:
+                    await self._commits.note_anew(node, durable=True)
+                return None
             return await self._commits.record(node)
         return await self.move(node, previous)
 
     async def _retarget(self, node: FileNode, work: Work) -> None:
         row = work.row
         retire = (*row.retire, *(old for old in node.retire if old not in row.retire))
-        await self._uploads.amend(work, replace(row, **self._tree.fields.destination(node), retire=retire))
+        new = replace(row, **self._tree.fields.destination(node), retire=retire)
+        await self._uploads.amend(work, new, instead_of=self._commits.supplanting.rows(node))
         # (No turn of it has begun before that is in the journal.)
+        self._commits.supplanting.gone(node)
         work.hidden += node.hidden
         node.retire, node.hidden = (), ()
+        try:
+            await self._commits.note_anew(node, durable=True)
+        except AerofsError as error:
+            log.error("%s: a crash would give it its former name: %s", node.path, error)
 
     async def move(self, node: FileNode, previous: Work | None) -> Work:
         """What stands on the platform, or will when its operation is settled, is to stand where the file is here.
@@ -89,7 +101,10 @@ class Relocations:
                 retire=(gone, *node.retire),
             )
         row, previous = coming_after(row, previous)
-        work = Work(await self._journal.record(row), previous=previous)
+        supplanting = self._commits.supplanting
+        row = await self._journal.record(row, instead_of=supplanting.rows(node))
+        supplanting.gone(node)
+        work = Work(row, previous=previous)
         node.retire, node.follows = (), None
         self._commits.outcomes.follow(node, work)
         self._uploads.submit(work)

@@ -41,7 +41,8 @@ class Takeovers:
     async def take_over(self, home: FieldNode, name: str, target: FileNode | None, *, chain: bool) -> Claim:
         """The target has no name any more; what it is on the platform is retired by whoever takes its place.
 
-        Nothing of it is given up here: that is done when the new one stands.
+        Nothing of it is given up here: on this disk that is done with the row of the new one, on the platform when that
+        stands.
 
         Args:
             home: Where the name is.
@@ -71,7 +72,9 @@ class Takeovers:
             if _is_unsent(work):
                 # Nothing of it was ever sent: what it was to replace is ours to replace now.
                 retire = work.row.retire
-                self._uploads.supersede(work)
+                for old in retire:
+                    self._tree.overlay.hide(old.attachment)
+                self._uploads.spend(work)
             else:
                 retire = await self._settled(work)
             work = None
@@ -85,7 +88,6 @@ class Takeovers:
             self._tree.plain(target)
         else:
             self._tree.unname(target)
-        await self._commits.outcomes.forget_row(target)
         return retire, work
 
     async def _settled(self, work: Work) -> tuple[Retire, ...]:
@@ -107,7 +109,8 @@ class Takeovers:
 
 
 def _is_unsent(work: Work) -> bool:
-    return work.previous is None and not (work.busy or work.row.maybe_sent or work.row.added)
+    row = work.row
+    return work.previous is None and not (work.busy or row.maybe_sent or row.added or row.secured)
 
 
 def _over(place: FieldRef, attachment: Attachment) -> Retire:

@@ -95,6 +95,7 @@ class Undoing:
         node.beside = None
         node.stands, node.follows = before.stands, before.follows
         if target is not None:
+            self._commits.supplanting.spare(node, target)
             await self._give_back(target)  # before our row goes: until then it tells what there was
         if work is not None:
             await self._take_along(node, before, work)
@@ -153,6 +154,8 @@ class Undoing:
 
     async def _save_anew(self, node: FileNode) -> None:
         """The save of what close() accepted was given up for the sake of a rename that came to nothing."""
-        node.committed = -1
+        if node.noted is None:
+            node.committed = -1
         await self._commits.released(node)
-        await self._commits.journal(node, durable=False)
+        if node.noted is None:
+            await self._commits.journal(node, durable=False)

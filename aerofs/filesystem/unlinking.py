@@ -90,6 +90,7 @@ class Unlinking:
             else:
                 self._tree.unname(node)
             await self._commits.outcomes.forget_row(node, durable=life is Life.REAL)
+            await self._commits.forget_supplanted(node)
         if node.handles == 0:
             self._commits.outcomes.discard_draft(node)
 

@@ -1,7 +1,7 @@
 """Two calls that meet in one file, at the very moment that an answer to the first is awaited."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pytest
 import trio
@@ -34,7 +34,7 @@ async def test_a_close_while_a_rename_is_recorded_makes_a_save_that_comes_after_
         operation: Operation,
         *,
         first: Callable[[], Operation] | None = None,
-        instead_of: int = 0,
+        instead_of: Iterable[int] = (),
         durable: bool = True,
     ) -> Operation:
         if operation.content is None:
