@@ -137,7 +137,12 @@ class Handlers(pyfuse3.Operations):
             gid=attr.st_gid if fields.update_gid else None,
             mtime_ns=attr.st_mtime_ns if fields.update_mtime else None,
         )
-        return _entry(await self._filesystem.change(inode, changes, fh))
+        try:
+            return _entry(await self._filesystem.change(inode, changes, fh))
+        except AerofsError:
+            # What the platform did not take yet is kept, and is so here: the kernel holds what failed for not done.
+            await _invalidate(inode, attributes_only=True)
+            raise
 
     # -- directories ---------------------------------------------------------------------------------------------
 
@@ -313,15 +318,18 @@ class KernelCaches:
         self._nursery.start_soon(self._forget_inode, inode, True)
 
     async def _forget_inode(self, inode: int, attributes_only: bool) -> None:  # noqa: FBT001
-        if self._ended:
-            return
-        try:
-            await trio.to_thread.run_sync(
-                functools.partial(pyfuse3.invalidate_inode, InodeT(inode), attr_only=attributes_only)
-            )
-        except OSError as error:
-            # The kernel does not know the inode (any more), or the mount is ending: nothing is cached then.
-            log.debug("inode %d: not invalidated: %s", inode, error)
+        if not self._ended:
+            await _invalidate(inode, attributes_only=attributes_only)
+
+
+async def _invalidate(inode: int, *, attributes_only: bool) -> None:
+    try:
+        await trio.to_thread.run_sync(
+            functools.partial(pyfuse3.invalidate_inode, InodeT(inode), attr_only=attributes_only)
+        )
+    except OSError as error:
+        # The kernel does not know the inode (any more), or the mount is ending: nothing is cached then.
+        log.debug("inode %d: not invalidated: %s", inode, error)
 
 
 def _text(name: bytes) -> str:

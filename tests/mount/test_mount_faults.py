@@ -71,6 +71,18 @@ def test_a_stalled_list_or_download_ends_a_read(paper: Paper) -> None:
     eventually(lambda: _read(paper.scan / "file") == megabytes(2))
 
 
+def test_a_truncate_that_is_kept_is_seen_though_the_platform_did_not_take_it(paper: Paper) -> None:
+    paper.put("file", b"0123456789")
+    assert (paper.warm().scan / "file").stat().st_size == 10
+    paper.drive.platform.fault("save", "drop_answer")
+    with fails_with(errno.EIO):
+        os.truncate(paper.scan / "file", 4)
+    assert (paper.scan / "file").stat().st_size == 4
+    assert (paper.scan / "file").read_bytes() == b"0123"
+    paper.drive.settled()
+    assert paper.held() == [("file", b"0123")]
+
+
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
