@@ -2,7 +2,7 @@
 
 `Reader` knows which attachments are open and gives all handles of one the same `Feed`; what a handle adds is
 the place where it reads. Opening costs no request; a held range is answered inline without waiting. The bytes
-lie in `blobs.py`, what to download is decided in `feed.py`, and names, inodes and errnos are known to none.
+lie in `blobs.py`, what to download is decided in `supply.py`, and names, inodes and errnos are known to none.
 
 Invariant: a feed lives exactly as long as its attachment is open, and its blob is pinned for that time.
 """

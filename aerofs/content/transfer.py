@@ -1,6 +1,6 @@
 """The parts of ranged reading that decide without fetching: who reads where, and how far a download has come.
 
-`feed.py` runs downloads; here stand what it knows of each reader (`Cursor`) and of each download (`Job`), and
+`supply.py` runs downloads; here stand what it knows of each reader (`Cursor`) and of each download (`Job`), and
 the bounds that all of them keep (`Pace`). Nothing here makes a request or touches a file.
 """
 
