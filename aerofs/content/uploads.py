@@ -77,11 +77,29 @@ class Uploads:
         self._nursery.start_soon(self._drive, work, name=f"put {work.row.path}")
 
     async def cancel(self, work: Work) -> None:
-        """The file is to be gone: whatever the operation brought up, or may still bring up, is taken back."""
-        async with self._intended(work, replace(work.row, cancelled=True, state=State.QUEUED)):
-            # A step, not a record: the row of a work that is being settled right now must not rise again.
-            await self._journal.step(work.row, durable=True)
+        """The file is to be gone: whatever the operation brought up, or may still bring up, is taken back.
+
+        Requests may be under way, and what a withdrawal makes of them is for good: it counts once it is written.
+        """
+        async with self._unbegun(work):
+            await self._write_withdrawn(work)
+            work.row = _withdrawn(work.row)
+        work.wake.set()
         self._release_held(work)
+
+    async def _write_withdrawn(self, work: Work) -> None:
+        """Write it until nothing else of the work was written meanwhile, perhaps over it."""
+        written = None
+        while work.row is not written:
+            row = work.row
+            try:
+                # A step, not a record: the row of a work that is being settled right now must not rise again.
+                await self._journal.step(_withdrawn(row), durable=True)
+            except AerofsError:
+                if written is None:
+                    raise
+                return  # the journal may say so since the first time, and has to be right
+            written = row
 
     def _release_held(self, work: Work) -> None:
         """What a withdrawn operation waits for is not wanted any more, either: one that is held would hold it up."""
@@ -209,24 +227,28 @@ class Uploads:
 
     @asynccontextmanager
     async def _intended(self, work: Work, row: Operation) -> AsyncIterator[None]:
-        """Give a work another row while the block writes it; where that fails, what it was to do is what it is to do.
+        """Give a work another row while the block writes it; where that fails, it is to do what it was to do."""
+        before = work.row
+        async with self._unbegun(work):
+            # The row first: who goes on with it meanwhile is to go on with this one.
+            work.row = row
+            try:
+                yield
+            except AerofsError:
+                work.row = revoked(work.row, before, row)
+                self._settling.label(work.row)
+                raise
+        work.wake.set()
 
-        Until it is written, no turn of it begins, and what it comes after is not settled.
-        """
-        before, previous = work.row, work.previous
-        # The row first: who goes on with it meanwhile is to go on with this one.
-        work.row, work.unwritten = row, work.unwritten + 1
+    @asynccontextmanager
+    async def _unbegun(self, work: Work) -> AsyncIterator[None]:
+        """No turn of a work begins, and what it comes after is not settled, before the block is through."""
+        previous, work.unwritten = work.previous, work.unwritten + 1
         if previous is not None:
             previous.followed += 1
         try:
             self._changed()
             yield
-        except AerofsError:
-            work.row = revoked(work.row, before, row)
-            self._settling.label(work.row)
-            raise
-        else:
-            work.wake.set()
         finally:
             work.unwritten -= 1
             if previous is not None:
@@ -417,6 +439,10 @@ class Uploads:
     def _changed(self) -> None:
         self._change.set()
         self._change = trio.Event()
+
+
+def _withdrawn(row: Operation) -> Operation:
+    return replace(row, cancelled=True, state=State.QUEUED)
 
 
 def _pause(tries: int) -> float:
