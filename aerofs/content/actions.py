@@ -118,16 +118,7 @@ class Actions:
         """The new attachment is on the platform: say so in the journal and to the catalog."""
         row = put.row = replace(put.row, added=replace(added, url=None), maybe_sent=False)
         self._journal.remember(added.id, Fact(row.inode, row.mtime_ns, row.mode))
-        shown = next(
-            (old for old in row.retire if old.place == row.place and old.role in (Role.BASE, Role.OVER)), None
-        )
-        # The name that the platform answers wins over the one that was asked for; so does a stranger's newer version.
-        asked = added.name == row.title and row.title != row.conflict
-        name = row.file_name if asked else None
-        if shown is not None:
-            self._ledger.replaced(row.place, shown.attachment, added, name=name)
-        else:
-            self._ledger.added(row.place, added, name=name)
+        tell(self._ledger, row, added)
         put.announce(added)
         if row.retire:
             # Bytes of a save tell it from others again, also after a loss of power. Those of a move go with its source.
@@ -188,6 +179,20 @@ class Actions:
             except OSError as error:
                 raise local_error(error, f"keeping {attachment.name}") from error
         return name
+
+
+def tell(ledger: Ledger, row: Operation, added: Attachment) -> None:
+    """Let the catalog know what a put has brought up: in whose place it stands, and under which name."""
+    shown = next(
+        (old for old in row.retire if old.place == row.place and old.role in (Role.BASE, Role.OVER)), None
+    )
+    # The name that the platform answers wins over the one that was asked for; so does a stranger's newer version.
+    asked = added.name == row.title and row.title != row.conflict
+    name = row.file_name if asked else None
+    if shown is not None:
+        ledger.replaced(row.place, shown.attachment, added, name=name)
+    else:
+        ledger.added(row.place, added, name=name)
 
 
 @contextmanager

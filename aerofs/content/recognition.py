@@ -114,6 +114,13 @@ def same_title(one: str, other: str) -> bool:
     return one == other or unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
 
 
+def could_be_ours(row: Operation, entry: Attachment) -> bool:
+    """Whether an attachment in the field of a put may be what that brought up, as far as name and size tell."""
+    if entry.id in row.bygone or not same_title(entry.name, row.title):
+        return False
+    return entry.size in (None, row.size) or (row.resizes and row.content is not None)
+
+
 def mistakable(row: Operation, place: FieldRef, added: Attachment) -> bool:
     """Whether a put that looks for what it brought up could take for it what another one added to that place."""
     return row.place == place and same_title(row.title, added.name)

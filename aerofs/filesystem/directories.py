@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 import trio
 
-from aerofs.filesystem.finding import entries
+from aerofs.errors import NotFoundError
+from aerofs.filesystem.finding import entries, find
 from aerofs.filesystem.nodes import Directory, Entry, FileNode, Life
 from aerofs.filesystem.tree import Tree
 
@@ -43,17 +44,25 @@ class Directories:
             directory.entries, directory.source = [], entries(self._tree, directory.node)
         position = start
         while position < len(directory.entries) or await self._read_on(directory, position):
-            entry = directory.entries[position]
+            entry = await self._as_now(directory.node, directory.entries[position])
             position += 1
-            if self._is_there(entry):
+            if entry is not None:
                 yield position, entry
 
-    def _is_there(self, entry: Entry) -> bool:
-        """Whether a file of the snapshot still has its name and number. A directory is given its number again."""
+    async def _as_now(self, parent: Directory, entry: Entry) -> Entry | None:
+        """An entry of the snapshot, if it still stands for something; None where it does not."""
         if not isinstance(entry.node, FileNode):
-            self._tree.number(entry.node)
-            return True
-        return entry.node.life is not Life.UNLINKED and entry.inode in self._tree.inodes
+            self._tree.number(entry.node)  # given again, should nobody have kept it
+            return entry
+        if entry.node.life is Life.UNLINKED:
+            return None
+        if entry.inode in self._tree.inodes:
+            return entry
+        try:
+            # Nobody kept the node when the save of it was through; the file is there, under this name.
+            return await find(self._tree, parent, entry.name)
+        except NotFoundError:
+            return None
 
     async def _read_on(self, directory: _Open, position: int) -> bool:
         """Have an entry at the position. False where the directory ends."""

@@ -1,10 +1,14 @@
 """What is known of a field without a request: its settings, what it holds, and what it is about to hold."""
 
+from collections.abc import Callable, Iterable
 from typing import TypedDict
 
+from aerofs.content.operations import State
+from aerofs.content.recognition import could_be_ours
+from aerofs.content.work import Work
 from aerofs.errors import QuotaError, TooLargeError
 from aerofs.filesystem.nodes import DocumentNode, FieldNode, FileNode, Life
-from aerofs.model import AttachmentId, Field, FieldRef
+from aerofs.model import Attachment, AttachmentId, Field, FieldRef
 from aerofs.namespace.catalog import Catalog
 from aerofs.namespace.overlay import Overlay
 from aerofs.namespace.snapshots import EMPTY, FieldFiles
@@ -23,11 +27,18 @@ class Destination(TypedDict):
 
 
 class Fields:
-    """The catalog's memory and the overlay, asked together."""
+    """The catalog's memory, the overlay, and what is on its way, asked together.
 
-    def __init__(self, catalog: Catalog, overlay: Overlay[FileNode]) -> None:
+    Args:
+        works: Tells every operation that is not settled.
+    """
+
+    def __init__(
+        self, catalog: Catalog, overlay: Overlay[FileNode], works: Callable[[], Iterable[Work]]
+    ) -> None:
         self._catalog = catalog
         self._overlay = overlay
+        self._works = works
 
     def modified_ns(self, node: DocumentNode) -> int:
         """When the document was changed last, as far as is known without a request."""
@@ -42,8 +53,22 @@ class Fields:
     def occupied(self, place: FieldRef) -> int:
         """How many files the field holds or is about to hold."""
         placed = [node for node in self._overlay.names(place).values() if node.life is Life.REAL]
-        shown = [id_ for id_ in self.files(place).by_id if not self._overlay.is_hidden(id_)]
+        hidden = self.hidden(place)
+        shown = [entry for entry in self.files(place).attachments if not hidden(entry)]
         return len(shown) + len(placed)
+
+    def hidden(self, place: FieldRef) -> Callable[[Attachment], bool]:
+        """Tells of an attachment in the field whether it is not to be seen: something local stands for it.
+
+        That includes what an operation may have brought up without having learnt it: its answer is under way, or was
+        lost, perhaps with the process. A stranger's new file of that title and size is not seen so long, either.
+        """
+        unlearnt = [work.row for work in self._works() if work.row.place == place and _may_stand(work)]
+
+        def hidden(entry: Attachment) -> bool:
+            return self._overlay.is_hidden(entry.id) or any(could_be_ours(row, entry) for row in unlearnt)
+
+        return hidden
 
     def files(self, place: FieldRef) -> FieldFiles:
         """What the platform showed in the field when it was last asked."""
@@ -90,3 +115,9 @@ class Fields:
             "maximum": field.maximum_attachments if field else None,
             "resizes": field.resizes_images if field else False,
         }
+
+
+def _may_stand(work: Work) -> bool:
+    """Whether it may have brought something up that nobody knows to be ours."""
+    row = work.row
+    return row.added is None and row.state is State.QUEUED and (work.running or row.maybe_sent)

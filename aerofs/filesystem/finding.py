@@ -40,7 +40,9 @@ async def _snapshot(tree: Tree, node: DocumentNode, *, unless_probed: str = "") 
         if snapshot is None:
             raise NotFoundError(f"{node.name}/{unless_probed}: no such field")
         return snapshot
-    return await tree.catalog.snapshot(definition, node.document)
+    snapshot = await tree.catalog.snapshot(definition, node.document)
+    # What changed here while the answer was handed on is not in it, and perhaps not in the overlay any more.
+    return tree.catalog.peek(definition, node.document, stale=True) or snapshot
 
 
 async def _find_file(tree: Tree, parent: FieldNode, name: str) -> Entry:
@@ -55,7 +57,7 @@ async def _find_file(tree: Tree, parent: FieldNode, name: str) -> Entry:
     files = tree.files(parent, snapshot)
     attachment = files.get(name)
     free = not tree.overlay.is_ours(parent.place, name)
-    if attachment is not None and free and not tree.overlay.is_hidden(attachment.id):
+    if attachment is not None and free and not tree.fields.hidden(parent.place)(attachment):
         node = tree.file(parent, name, attachment, snapshot)
         return Entry(name, node.inode, node)
     if attachment is None and name.isascii() and " (" not in name:
@@ -75,11 +77,10 @@ async def _find_file(tree: Tree, parent: FieldNode, name: str) -> Entry:
 def _shown(tree: Tree, parent: FieldNode, snapshot: Snapshot) -> Mapping[str, Attachment]:
     """What the platform shows in a field, and this mount does not hide, under the names that are left for it."""
     files, placed = tree.files(parent, snapshot), tree.overlay.names(parent.place)
-    if not placed and not tree.overlay.hides:
-        return files
+    hidden = tree.fields.hidden(parent.place)
     shown: dict[str, Attachment] = {}
     for name, attachment in files.items():
-        if tree.overlay.is_hidden(attachment.id):
+        if hidden(attachment):
             continue
         if tree.overlay.is_ours(parent.place, name):
             # A name that is ours for now: somebody else's file is seen beside it.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import trio
 
+from aerofs.content.actions import tell
 from aerofs.content.draft import Draft, digest
 from aerofs.content.journal import Journal
 from aerofs.content.operations import Operation, State
@@ -87,6 +88,8 @@ class Recovery:
             # What waits for a row without its bytes is not carried out, and names nothing.
             named = [row, *takewhile(lambda after: after.id not in self._damage, chain)]
             node = await self._show(row, named[-1], draft)
+        if row.added is not None and not row.cancelled:
+            tell(self._tree.catalog, row, row.added)
         if row.id not in self._damage:
             self._hide(work, node)
         if node is not None:
@@ -154,14 +157,22 @@ class Recovery:
         self._damage[row.id] = damage
 
     def _hide(self, work: Work, node: FileNode | None) -> None:
-        """What an operation is to retire is not seen while it is on its way."""
+        """What an operation is to retire is not seen while it is on its way; nor is what it brings up for another."""
         retired = [old.attachment for old in work.row.retire]
         for attachment in retired:
             self._tree.overlay.hide(attachment)
         if node is not None:
             node.hidden = (*node.hidden, *retired)
-        else:
-            work.hidden = retired
+            return
+        work.hidden = retired
+
+        def announced(added: Attachment) -> None:
+            self._tree.overlay.hide(added.id)
+            work.hidden.append(added.id)
+
+        work.announced = announced
+        if work.row.added is not None:
+            announced(work.row.added)
 
     def _shown_again(self, work: Work) -> bool:
         """An operation without a file of its own is settled: what it hid is gone by now, or is to be seen."""

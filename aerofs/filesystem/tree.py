@@ -6,11 +6,13 @@ Every file with something local about it (a draft, an unsettled operation, a loc
 overlay under its name, its attachment is hidden, its inode is pinned. A file that is *plain* is only the catalog's.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from cachetools import LRUCache
 
 from aerofs.content.journal import Journal
+from aerofs.content.work import Work
 from aerofs.errors import NotDirectoryError, NotFoundError, StaleError
 from aerofs.filesystem.fields import Fields
 from aerofs.filesystem.kernel import Kernel
@@ -37,9 +39,21 @@ _DEFAULT_MODE = 0o666
 
 
 class Tree:
-    """The nodes of one mount."""
+    """The nodes of one mount.
 
-    def __init__(self, catalog: Catalog, journal: Journal, kernel: Kernel, *, umask: int) -> None:
+    Args:
+        works: Tells every operation that is not settled.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        journal: Journal,
+        kernel: Kernel,
+        works: Callable[[], Iterable[Work]],
+        *,
+        umask: int,
+    ) -> None:
         self.catalog = catalog
         self.overlay: Overlay[FileNode] = Overlay()
         self.inodes: InodeTable[Node] = InodeTable(Root())
@@ -48,7 +62,7 @@ class Tree:
         self._mode = _DEFAULT_MODE & ~umask
         self._first_seen: LRUCache[AttachmentId, int] = LRUCache(_TIMES_KEPT)
         self._placed: set[FileNode] = set()
-        self.fields = Fields(catalog, self.overlay)
+        self.fields = Fields(catalog, self.overlay, works)
 
     def __repr__(self) -> str:
         return f"<Tree {len(self.inodes)} inodes, {len(self._placed)} placed files>"
@@ -238,9 +252,17 @@ class Tree:
         self._placed.discard(node)
         if self.overlay.placed(node.place, node.name) is node:
             self.overlay.displace(node.place, node.name)
+        if node.attachment is not None and node.life is Life.REAL:
+            self._keep_name(node, node.attachment)
         if node.attachment is not None:
             self.overlay.unhide(node.attachment.id)
         self.inodes.unpin(node.inode)
+
+    def _keep_name(self, node: FileNode, attachment: Attachment) -> None:
+        """The catalog, which has read the field anew after a crash, may have given the name to a twin."""
+        shown = self.fields.files(node.place).name_of(attachment.id)
+        if shown not in (None, node.name) and attachment.name == node.title:
+            self.catalog.added(node.place, attachment, name=node.name)
 
     def sized(self, node: FileNode, size: int) -> None:
         """The size of a file was found out."""

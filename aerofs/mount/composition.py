@@ -69,7 +69,7 @@ def compose(
         negative_ttl=settings.negative_ttl,
         documents_by=settings.documents_by,
     )
-    tree = Tree(catalog, store.journal, kernel, umask=settings.umask)
+    tree = Tree(catalog, store.journal, kernel, lambda: uploads, umask=settings.umask)
     reader = Reader(store.blobs, _Origin(catalog, platform), nursery, learned=tree.learned)
     spool = Spool(store.drafts, limit=settings.spool_limit, make_room=store.blobs.make_room)
     conflicts = Conflicts(store.directory)

@@ -131,8 +131,8 @@ def test_ten_saves_survive_a_crash_in_their_order(platform: LocalPlatform, mount
     expected = {f"file {number}": str(number).encode() for number in range(10)}
     expected |= {"file 3": b"three, anew"}
     del expected["file 4"]
-    # (One that the platform has from before may stand there twice, or under a name of its own, until it is recognised.)
-    eventually(lambda: set(names(paper.scan)) >= set(expected))
+    assert names(paper.scan) == sorted(expected)
+    assert {name: (paper.scan / name).read_bytes() for name in expected} == expected
     paper.drive.settled()
     assert names(paper.scan) == sorted(expected)
     assert dict(paper.held()) == expected
