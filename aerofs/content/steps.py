@@ -4,6 +4,7 @@ Nothing here queues, waits for a turn or retries: `uploads.py` does. A step that
 the journal before the next request is sent, so that performing the row again goes on from there.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from aerofs.content.retiring import Retiring
 from aerofs.errors import (
     AerofsError,
     LocalIOError,
+    NotFoundError,
     ProtocolError,
     QuotaError,
     RefusedError,
@@ -26,6 +28,8 @@ from aerofs.errors import (
     UnavailableError,
 )
 from aerofs.model import Attachment
+
+log = logging.getLogger(__name__)
 
 
 class Performer:
@@ -64,6 +68,8 @@ class Performer:
         """
         if put.row.place == NOWHERE:
             raise RefusedError(f"{put.row.path}: where it belongs is not known: export it, or discard it")
+        if put.row.added is not None and not put.row.cancelled:
+            await self._see_that_it_stands(put, put.row.added)
         if put.row.added is None and put.row.maybe_sent and not await self._found_again(put):
             await self._actions.step(put, maybe_sent=False)
         while not put.row.cancelled:
@@ -172,6 +178,22 @@ class Performer:
             if not error.temporary and put.row.added is None:
                 await self._making_room.put_back(put, secured)
             raise
+
+    async def _see_that_it_stands(self, put: Put, added: Attachment) -> None:
+        """What an earlier try brought up may be gone since: nothing may be deleted for it, and it is to stand again.
+
+        A colleague may have deleted one of two; or it was taken back, and the journal did not hear of that.
+        """
+        try:
+            standing = await self._actions.standing(put.row.place)
+        except NotFoundError:
+            standing = ()  # the document itself is gone
+        if any(entry.id == added.id for entry in standing):
+            return
+        log.info("%s: what was brought up is gone from the platform, before it was through", put.row.path)
+        self._actions.gone(put.row.place, added.id)
+        await self._actions.step(put, added=None, known=put.row.known | {added.id})
+        put.retract()
 
     async def _found_again(self, put: Put) -> bool:
         """Whether an earlier try is found to have been carried out."""

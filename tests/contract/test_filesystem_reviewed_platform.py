@@ -1,0 +1,123 @@
+"""What a platform, or a colleague on it, does between two tries: what was believed before is looked at again."""
+
+import pytest
+import trio
+
+from aerofs import errors
+from aerofs.sandbox import Fault
+from tests.contract.conftest import Drive, Office, until
+
+A = "invoice/1/scan/a.txt"
+THERE = "invoice/2/scan/a.txt"
+
+
+async def queued(drive: Drive, path: str, data: bytes) -> None:
+    """A save that close() tells EIO of."""
+    with pytest.raises(errors.UnavailableError):
+        await drive.write(path, data)
+
+
+def tidied_up(office: Office, place: str, data: bytes) -> None:
+    """A colleague deletes what has these bytes."""
+    document, value_path = place.split("/")
+    platform = office.sandbox.platform
+    for each in platform.attachments("invoice", office.documents[document], value_path):
+        if each.data == data:
+            platform.remove_attachment(each.id)
+
+
+# -- ours is gone before the old one is ------------------------------------------------------------------------------
+
+
+async def test_the_old_version_is_not_deleted_for_a_new_one_that_a_colleague_deleted_meanwhile(
+    office: Office,
+) -> None:
+    office.add(A, b"old")
+    async with office.mounted() as drive:
+        assert await drive.read(A) == b"old"
+        office.sandbox.add_fault(Fault("delete", "status", status=503, count=None))
+        await queued(drive, A, b"our")
+        assert [data for _, data in office.stored()] == [b"old", b"our"]
+        tidied_up(office, "1/scan", b"our")
+        office.sandbox.clear_faults()
+        await drive.drained()
+        assert office.stored() == [("1/scan/a.txt", b"our")]
+        assert await drive.read(A) == b"our"
+        drive.assert_nothing_left()
+
+
+async def test_the_source_of_a_move_is_not_deleted_for_a_copy_that_a_colleague_deleted_meanwhile(
+    office: Office,
+) -> None:
+    office.add(A, b"our")
+    async with office.mounted(rename_wait=0.5) as drive:
+        await drive.find(A)
+        office.sandbox.add_fault(Fault("delete", "status", status=503, count=None))
+        await drive.rename(A, THERE)
+        await until(lambda: drive.states() == {"a.txt": "queued"})
+        tidied_up(office, "2/scan", b"our")
+        office.sandbox.clear_faults()
+        await drive.drained()
+        assert office.stored() == [("2/scan/a.txt", b"our")]
+        assert await drive.read(THERE) == b"our"
+        drive.assert_nothing_left()
+
+
+async def test_what_a_colleague_deletes_over_a_crash_is_not_believed_to_stand(office: Office) -> None:
+    office.add(A, b"old")
+    async with office.mounted() as drive:
+        assert await drive.read(A) == b"old"
+        office.sandbox.add_fault(Fault("delete", "status", status=503, count=None))
+        await queued(drive, A, b"our")
+    tidied_up(office, "1/scan", b"our")
+    office.sandbox.clear_faults()
+    async with office.mounted() as drive:
+        await drive.drained()
+        assert office.stored() == [("1/scan/a.txt", b"our")]
+        drive.assert_nothing_left()
+
+
+async def test_a_whole_document_that_went_takes_no_save_with_it(office: Office) -> None:
+    office.add(A, b"our")
+    async with office.mounted(rename_wait=0.5) as drive:
+        await drive.find(A)
+        office.sandbox.add_fault(Fault("delete", "status", status=503, count=None))
+        await drive.rename(A, THERE)
+        await until(lambda: drive.states() == {"a.txt": "queued"})
+        office.sandbox.platform.remove_document("invoice", office.documents["2"])
+        office.sandbox.clear_faults()
+        await until(lambda: drive.states() == {"a.txt": "held"})
+        assert office.stored("1/scan") == [("1/scan/a.txt", b"our")]
+
+
+async def test_what_was_taken_back_before_a_crash_is_brought_up_again(office: Office) -> None:
+    """The old version may go by then; the journal does not know yet that the new one had to."""
+    office.add(A, b"old")
+    async with office.mounted("alive") as drive:
+        assert await drive.read(A) == b"old"
+        office.sandbox.add_fault(Fault("delete", "status", status=403))
+        drive.network.cut(2, answered=True, crashed=lambda: office.copy_disk("alive", "dead"))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(drive.write, A, b"our")
+            await drive.network.reached.wait()
+            nursery.cancel_scope.cancel()
+        assert office.stored() == [("1/scan/a.txt", b"old")]
+    async with office.mounted("dead") as drive:
+        await drive.drained()
+        assert office.stored() == [("1/scan/a.txt", b"our")]
+        drive.assert_nothing_left()
+
+
+async def test_what_was_taken_back_though_the_answer_was_lost_is_brought_up_again(office: Office) -> None:
+    office.add(A, b"old")
+    async with office.mounted() as drive:
+        assert await drive.read(A) == b"old"
+        office.sandbox.add_fault(Fault("delete", "status", status=403))
+        office.sandbox.add_fault(Fault("delete", "drop_answer", after=1))
+        office.sandbox.add_fault(Fault("delete", "status", status=503, count=8))
+        await queued(drive, A, b"our")
+        assert office.stored() == [("1/scan/a.txt", b"old")]
+        office.sandbox.clear_faults()
+        await drive.drained()
+        assert office.stored() == [("1/scan/a.txt", b"our")]
+        drive.assert_nothing_left()
