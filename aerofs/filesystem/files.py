@@ -4,16 +4,14 @@ A handle reads its file's draft while there is one, else the attachment. The fir
 empty after O_TRUNC, else with the bytes of the version that is there. When a draft becomes a save is `commits.py`'s.
 """
 
-import itertools
 import os
 import time
 import uuid
-from dataclasses import dataclass
 
 import trio
 
 from aerofs.content.draft import Draft
-from aerofs.content.reader import Reader, ReadHandle
+from aerofs.content.reader import Reader
 from aerofs.errors import (
     AerofsError,
     ExistsError,
@@ -27,33 +25,16 @@ from aerofs.errors import (
 from aerofs.filesystem.asides import Asides
 from aerofs.filesystem.commits import Commits
 from aerofs.filesystem.finding import find
+from aerofs.filesystem.handles import Handle, Handles
 from aerofs.filesystem.nodes import Directory, Entry, FieldNode, FileNode, Life, Node
 from aerofs.filesystem.tree import Tree
 from aerofs.filesystem.versions import Versions
-from aerofs.model import AttachmentId
 from aerofs.namespace.familiar import is_local, is_passing, is_trash
 from aerofs.namespace.names import check_new
 
 LOOKALIKE_WAIT = 60.0
 """Seconds after which a file that was made under a temporary-looking name, and not renamed, is a real one."""
 _WRITING = os.O_WRONLY | os.O_RDWR
-
-
-@dataclass(slots=True, eq=False)
-class Handle:
-    """An open file.
-
-    Attributes:
-        commits: How many saves its flushes made.
-        reader: The reading side of one attachment, opened at the first read.
-        reads: Which attachment that is.
-    """
-
-    node: FileNode
-    writable: bool
-    commits: int = 0
-    reader: ReadHandle | None = None
-    reads: AttachmentId | None = None
 
 
 class Files:
@@ -76,16 +57,14 @@ class Files:
         self._commits = commits
         self._asides = asides
         self._versions = versions
-        self._reader = reader
         self._nursery = nursery
         self._read_only = read_only
         self._umask = umask
         self._close_wait = close_wait
-        self._handles: dict[int, Handle] = {}
-        self._numbers = itertools.count(1)
+        self._handles = Handles(tree, reader)
 
     def __repr__(self) -> str:
-        return f"<Files {len(self._handles)} open>"
+        return f"<Files {self._handles!r}>"
 
     # -- opening -------------------------------------------------------------------------------------------------
 
@@ -104,14 +83,14 @@ class Files:
         writable = bool(flags & _WRITING)
         if (writable or flags & os.O_TRUNC) and self._read_only:
             raise ReadOnlyError(f"{node.path}: the mount is read-only")
-        number = self._register(node, writable=writable)
+        number = self._handles.open(node, writable=writable)
         try:
             if flags & os.O_TRUNC:
                 await self._truncate(node)
             elif node.size is None:
                 await self._learn_size(self._handles[number])
         except BaseException:
-            self._forget(number)
+            self._handles.close(number)
             raise
         return number
 
@@ -133,7 +112,11 @@ class Files:
             if flags & os.O_EXCL:
                 raise ExistsError(f"{home.path}/{name} exists")
             return existing, await self.open(existing.node, flags)
-        passing = is_passing(name, exclusive=bool(flags & os.O_EXCL))
+        node = await self._new(home, name, title, exclusive=bool(flags & os.O_EXCL), mode=mode)
+        return Entry(name, node.inode, node), self._handles.open(node, writable=True)
+
+    async def _new(self, home: FieldNode, name: str, title: str, *, exclusive: bool, mode: int) -> FileNode:
+        passing = is_passing(name, exclusive=exclusive)
         local = passing or is_local(name)
         if not local and not self._asides.is_aside(home, name):
             self._tree.fields.check_room(home)
@@ -157,30 +140,13 @@ class Files:
         node.hidden = tuple(old.attachment for old in retire)
         self._commits.outcomes.stand_beside(node, former)
         draft.changes += 1  # its existence is what has to be saved
-        return Entry(name, node.inode, node), self._register(node, writable=True)
+        return node
 
     async def _existing(self, home: FieldNode, name: str) -> Entry | None:
         try:
             return await find(self._tree, home, name)
         except NotFoundError:
             return None
-
-    def _register(self, node: FileNode, *, writable: bool) -> int:
-        number = next(self._numbers)
-        self._handles[number] = Handle(node, writable)
-        node.handles += 1
-        node.writers += writable
-        self._tree.inodes.pin(node.inode)
-        return number
-
-    def _forget(self, number: int) -> Handle:
-        handle = self._handles.pop(number)
-        if handle.reader is not None:
-            handle.reader.close()
-        handle.node.handles -= 1
-        handle.node.writers -= handle.writable
-        self._tree.inodes.unpin(handle.node.inode)
-        return handle
 
     def node(self, number: int) -> FileNode:
         """The file of a handle."""
@@ -194,26 +160,15 @@ class Files:
         draft = handle.node.draft
         if draft is not None:
             return draft.read(offset, length)
-        reader = self._reading(handle)
+        reader = self._handles.reading(handle)
         try:
             return b"" if reader is None else await reader.read(offset, length)
         except StaleError:
             self._tree.look_again(handle.node)
             raise
 
-    def _reading(self, handle: Handle) -> ReadHandle | None:
-        node = handle.node
-        if node.attachment is None:
-            return None
-        if handle.reader is None or handle.reads != node.attachment.id:
-            if handle.reader is not None:
-                handle.reader.close()
-            handle.reader = self._reader.open(node.stands or node.place, node.attachment)
-            handle.reads = node.attachment.id
-        return handle.reader
-
     async def _learn_size(self, handle: Handle) -> None:
-        reader = self._reading(handle)
+        reader = self._handles.reading(handle)
         if reader is not None and handle.node.attachment is not None:
             self._tree.sized(handle.node, await reader.size())
 
@@ -324,7 +279,7 @@ class Files:
 
     async def release(self, number: int) -> None:
         """The last descriptor of a handle is gone."""
-        handle = self._forget(number)
+        handle = self._handles.close(number)
         node = handle.node
         await self._commits.booked(node)
         await self._commits.released(node)
