@@ -1,7 +1,7 @@
 """The end of an operation: its row leaves the journal, who waited for it learns what it left, its file goes on."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,10 +24,13 @@ class Settling:
         self._blobs = blobs
         self._drafts = drafts
 
-    async def anew(self, work: Work, *, instead_of: Iterable[int] = ()) -> None:
-        """The operation intends something else from now on; other rows go at this moment."""
-        self.label(work.row)
-        await self._journal.record(work.row, instead_of=instead_of)
+    async def anew(
+        self, work: Work, *, instead_of: Iterable[int] = (), also: Sequence[Operation] = ()
+    ) -> None:
+        """The operation intends something else from now on; other rows go, or are written, at this moment."""
+        for row in (work.row, *also):
+            self.label(row)
+        await self._journal.record(work.row, instead_of=instead_of, also=also)
 
     async def take_out(self, work: Work, others: Iterable[Work]) -> None:
         """The operation is done: whoever waited for it inherits, and nobody takes what it brought up for their own.
@@ -43,12 +46,34 @@ class Settling:
                 work.heirs.append(later)
             elif added is not None and later is not work and mistakable(later.row, work.row.place, added):
                 later.row = replace(later.row, known=later.row.known | {added.id})
-                told.append(later.row)
+                if not later.over:
+                    told.append(later.row)
         # (After a journal that failed once, an heir may be settled by now: its row is not to rise again.)
-        heirs = [heir.row for heir in work.heirs if heir in others]
+        # The same of one that is being given up at this moment.
+        heirs = [heir.row for heir in work.heirs if heir in others and not heir.over]
         for changed in (*heirs, *told):
             self.label(changed)
         await self._journal.remove(work.row.id, successors=[*heirs, *told], settled=work.row)
+
+    async def given_up(
+        self,
+        chain: Sequence[Operation],
+        left: Callable[[Operation], Operation | None],
+        rows: Iterable[int],
+    ) -> None:
+        """Nothing is to be done of these but what is `left` of each, oldest first; other rows go at this moment."""
+        anew = [(row, left(row)) for row in chain]
+        withdrawn = [row for _, row in anew if row is not None]
+        for row in withdrawn:
+            self.label(row)
+        last, left_of_last = anew[-1]
+        await self._journal.remove(
+            *(row.id for row, rest in anew if rest is None),
+            *rows,
+            successors=withdrawn,
+            settled=last if left_of_last is None else None,
+            durable=True,
+        )
 
     async def forget(self, work: Work) -> None:
         """The operation is given up."""

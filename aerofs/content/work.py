@@ -75,6 +75,11 @@ class Work(Put):
         """The platform has carried it out, and the journal is about to learn it."""
         return self.performed.is_set() and not self.tried.is_set()
 
+    @property
+    def over(self) -> bool:
+        """Its row goes from the journal, and is not to be written there any more."""
+        return self.leaving or self.dropped
+
     def was_tried(self) -> None:
         """Nobody is to wait for the first try any more."""
         self.performed.set()

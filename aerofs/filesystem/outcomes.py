@@ -19,7 +19,7 @@ from aerofs.content.work import Work
 from aerofs.errors import AerofsError
 from aerofs.filesystem.kernel import Kernel
 from aerofs.filesystem.nodes import FileNode, Life, Noted
-from aerofs.filesystem.supplanting import Supplanting, leave
+from aerofs.filesystem.supplanting import Supplanting, row_went
 from aerofs.filesystem.tree import Tree
 from aerofs.model import Attachment, FieldRef
 
@@ -135,7 +135,8 @@ class Outcomes:
                 self.discard_draft(node)
             self._tree.plain(node)
         elif node.work is None and draft is None:
-            self._tree.plain(node)
+            if node.life is Life.REAL:  # (Else a rename was undone, and the file is put aside as it was.)
+                self._tree.plain(node)
         elif work.row.added is not None or not kept:
             self.let_go(node)
         # (Else withdrawn or dropped: who has it open, or under another name, goes on with the draft.)
@@ -269,11 +270,12 @@ class Outcomes:
 
     async def forget_row(self, node: FileNode, *, durable: bool = False) -> None:
         """The draft's own row (not a submitted one) goes."""
-        noted, node.noted = node.noted, None
+        noted = node.noted
         if noted is None:
             return
         await self._journal.remove(noted.row.id, durable=durable)
-        leave(node, noted)
+        if node.journalled == noted.row.id:  # (Else it was written over meanwhile.)
+            row_went(node)
 
     async def _forget_row_alone(self, node: FileNode) -> None:
         try:

@@ -53,29 +53,48 @@ class Relocations:
             and pending.row.added is None
         ):
             await self._retarget(node, pending)
+            self._uploads.urge(pending)
+            await self._save_what_is_newer(node)
             return None
         if draft is not None and node.changed:
             if node.writers:
-                # Its close will do it; what an earlier one accepted has the new name.
-                if node.noted is not None and node.noted.row.accepted is not None:
-                    await self._commits.note_anew(node, durable=True)
+                await self._rename_noted(node)  # its close will do the rest
                 return None
             return await self._commits.record(node)
         return await self.move(node, previous)
 
+    async def _save_what_is_newer(self, node: FileNode) -> None:
+        """What was written under a local name, since the save that has just been retargeted, is a save after it."""
+        if not node.changed or node.writers:
+            return  # (its close will do it)
+        try:
+            await self._commits.record(node)
+        except AerofsError as error:
+            log.error("%s: could not be recorded, will be tried again: %s", node.path, error)
+            self._commits.quiet.again(node)
+
+    async def _rename_noted(self, node: FileNode) -> None:
+        """What an earlier close() or a sync covered of an open file has the new name."""
+        if node.noted is None:
+            return
+        accepted = node.noted.row.accepted is not None
+        if accepted or not node.supplants:
+            await self._commits.note_anew(node, durable=accepted)
+        # (Else a crash gives it its former name: for its sake alone, no save is given up whose name it took.)
+
     async def _retarget(self, node: FileNode, work: Work) -> None:
-        row = work.row
+        row, supplanting = work.row, self._commits.supplanting
         retire = (*row.retire, *(old for old in node.retire if old not in row.retire))
         new = replace(row, **self._tree.fields.destination(node), retire=retire)
-        await self._uploads.amend(work, new, instead_of=self._commits.supplanting.rows(node))
+        node.retire = ()
+        async with self._commits.noted_anew(node) as noted:
+            # In one moment: a row under the former name would inherit what is to go with the new one.
+            also = () if noted is None else (noted.row,)
+            await self._uploads.amend(work, new, instead_of=supplanting.rows(node), also=also)
         # (No turn of it has begun before that is in the journal.)
-        self._commits.supplanting.gone(node)
+        supplanting.gone(node)
         work.hidden += node.hidden
-        node.retire, node.hidden = (), ()
-        try:
-            await self._commits.note_anew(node, durable=True)
-        except AerofsError as error:
-            log.error("%s: a crash would give it its former name: %s", node.path, error)
+        node.hidden = ()
 
     async def move(self, node: FileNode, previous: Work | None) -> Work:
         """What stands on the platform, or will when its operation is settled, is to stand where the file is here.
@@ -110,4 +129,6 @@ class Relocations:
         self._uploads.submit(work)
         if previous is not None and pending is None:
             self._uploads.supersede(previous)  # of the file whose place this one takes
+        elif previous is not None:
+            self._uploads.urge(previous)
         return work

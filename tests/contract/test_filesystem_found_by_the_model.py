@@ -1,13 +1,14 @@
 """What the state machine of `tests/properties` found, each in as few steps as it takes."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 from aerofs.content.conflicts import conflict_title
-from aerofs.errors import UnavailableError
+from aerofs.errors import DeniedError, UnavailableError
 from aerofs.namespace.names import apart
 from aerofs.sandbox import Fault, Variants
 from aerofs.sandbox.faults import Action
@@ -140,4 +141,65 @@ async def test_a_file_whose_move_is_held_because_its_source_is_gone_can_be_remov
         assert drive.states() == {"a.txt": "held"}
         await drive.remove(B)
         await drive.drained()
+        drive.assert_nothing_left()
+
+
+async def test_what_was_written_under_a_local_name_is_saved_though_an_earlier_save_of_the_file_waits(
+    office: Office,
+) -> None:
+    async with office.mounted() as drive:
+        office.sandbox.add_fault(Fault("save", "status", status=403))
+        with pytest.raises(DeniedError):
+            await drive.write(A, b"one")
+        await drive.rename(A, f"{A}~")
+        await drive.write(f"{A}~", b"two")
+        await drive.rename(f"{A}~", B)
+        await drive.drained()
+        assert office.stored() == [("1/copies/a.txt", b"two")]
+        drive.assert_nothing_left()
+
+
+async def test_a_file_put_aside_has_its_local_name_again_after_a_rename_that_was_refused(
+    office: Office,
+) -> None:
+    office.add(A, b"one")
+    async with office.mounted() as drive:
+        await drive.names("invoice/1/scan")
+        await drive.rename(A, f"{A}~")
+        office.sandbox.add_fault(Fault("delete", "status", status=403))
+        with pytest.raises(DeniedError):
+            await drive.rename(f"{A}~", B)
+        assert await drive.names("invoice/1/scan") == ["a.txt~"]
+        assert await drive.names("invoice/1/copies") == []
+        assert office.stored() == [("1/scan/a.txt", b"one")]
+        await drive.rename(f"{A}~", A)
+        assert await drive.read(A) == b"one"
+        drive.assert_nothing_left()
+
+
+async def test_nothing_is_left_of_a_refused_rename_over_a_save_that_settles_at_that_moment(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = "invoice/1/scan/b.txt"
+    async with office.mounted() as drive:
+        await drive.write(A, b"one")
+        office.sandbox.add_fault(Fault("save", "status", status=403))
+        with pytest.raises(DeniedError):
+            await drive.write(other, b"two")
+        removed, settled = drive.store.journal.remove, trio.Event()
+
+        async def remove(row: int, **rest: Any) -> None:
+            await removed(row, **rest)
+            if rest.get("durable"):  # the rename is given up
+                with trio.fail_after(5):
+                    await settled.wait()
+            else:
+                settled.set()
+
+        monkeypatch.setattr(drive.store.journal, "remove", remove)
+        office.sandbox.add_fault(Fault("save", "status", status=403))
+        with pytest.raises(DeniedError):
+            await drive.rename(A, other)
+        await drive.drained()
+        assert office.stored() == [("1/scan/a.txt", b"one"), ("1/scan/b.txt", b"two")]
         drive.assert_nothing_left()
