@@ -188,6 +188,7 @@ class Journal:
         *,
         first: Callable[[], Operation] | None = None,
         instead_of: Iterable[int] = (),
+        also: Iterable[Operation] = (),
         durable: bool = True,
     ) -> Operation:
         """Write a new row, or an old one anew. Returns it with its id.
@@ -196,6 +197,7 @@ class Journal:
             operation: The row; id 0 means new (or see `numbered`).
             first: Run before, in the writer thread; what it returns is recorded (to sync and hash a draft there).
             instead_of: The numbers of rows that go at this moment.
+            also: Numbered rows that are written at this moment, too.
             durable: It is on the disk on return, proof against a loss of power.
         """
 
@@ -203,7 +205,8 @@ class Journal:
             row = self.numbered(first() if first else operation)
             with self._transaction(durable=durable):
                 self._delete(instead_of)
-                self._store(row)
+                for each in (row, *also):
+                    self._store(each)
             return row
 
         return await self._in_thread(work)

@@ -8,7 +8,7 @@ when that one is settled.
 
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from math import inf
@@ -211,19 +211,27 @@ class Uploads:
         self._changed()
         await work.settled.wait()
 
-    async def amend(self, work: Work, row: Operation, *, instead_of: Iterable[int] = ()) -> None:
+    async def amend(
+        self,
+        work: Work,
+        row: Operation,
+        *,
+        instead_of: Iterable[int] = (),
+        also: Sequence[Operation] = (),
+    ) -> None:
         """Give a work that is not busy another row (a retargeted save); one that was held is tried again.
 
         Args:
             work: It.
             row: What it is to do.
             instead_of: The numbers of rows that go when this is written.
+            also: Rows that are written in the same moment.
         """
         row = replace(row, id=work.row.id)
         if row.state is State.HELD:
             row = replace(row, state=State.QUEUED, error="", errno=0)
         async with self._intended(work, row):
-            await self._settling.anew(work, instead_of=instead_of)
+            await self._settling.anew(work, instead_of=instead_of, also=also)
 
     @asynccontextmanager
     async def _intended(self, work: Work, row: Operation) -> AsyncIterator[None]:

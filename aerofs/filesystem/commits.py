@@ -283,9 +283,12 @@ class Commits:
     async def _noting(self, node: FileNode, draft: Draft) -> AsyncIterator[Operation]:
         """What the row of a draft without a save is to say, but for its bytes; it has to be written in this context."""
         local = node.life is Life.LOCAL
-        async with self._uploads.followed(lambda: None if local else node.pending) as own:
-            row = self.row(node, draft, inherits=local or own is not None)
-            yield replace(row, state=State.LOCAL, after=own.row.id if own is not None else None)
+        async with self._uploads.followed(
+            lambda: None if local else node.pending or node.follows
+        ) as previous:
+            row = self.row(node, draft, inherits=local or node.pending is not None)
+            row, _ = coming_after(replace(row, state=State.LOCAL), previous)
+            yield row
 
     async def _write(
         self, noted: Noted, draft: Draft, *, instead_of: Iterable[int] = (), durable: bool = False
@@ -308,21 +311,33 @@ class Commits:
     async def note_anew(self, node: FileNode, *, durable: bool = False) -> None:
         """The row of a draft tells anew where it is to stand, what it is to replace, and its time.
 
-        It names the bytes that it named. If these were accepted by a close(), it stands for what had the name.
-        The caller holds the lock.
+        If its bytes were accepted by a close(), it stands for what had the name. The caller holds the lock.
         """
-        draft, former = node.draft, node.noted
-        if draft is None or former is None:
-            return
-        was = former.row
-        supplants = durable and was.accepted is not None
-        async with self._noting(node, draft) as row:
-            anew = replace(row, id=was.id, content=was.content, size=was.size, accepted=was.accepted)
-            noted = replace(former, row=anew)
+        draft = node.draft
+        async with self.noted_anew(node) as noted:
+            if draft is None or noted is None:
+                return
+            supplants = durable and noted.row.accepted is not None
             gone = self.supplanting.rows(node) if supplants else ()
             await self._write(noted, draft, instead_of=gone, durable=durable)
         if supplants:
             self.supplanting.gone(node)
+
+    @asynccontextmanager
+    async def noted_anew(self, node: FileNode) -> AsyncIterator[Noted | None]:
+        """The row of a draft as it is to be now, with the bytes that it names; it has to be written in this context.
+
+        None: it has none. The caller holds the lock.
+        """
+        draft, former = node.draft, node.noted
+        if draft is None or former is None:
+            yield None
+            return
+        was = former.row
+        async with self._noting(node, draft) as row:
+            anew = replace(row, id=was.id, content=was.content, size=was.size, accepted=was.accepted)
+            noted = replace(former, row=anew)
+            yield noted
         if node.noted is former:
             node.noted = noted
         else:

@@ -272,9 +272,8 @@ async def _died(office: Office, story: Story, at: int) -> int | None:
     return None if done.is_set() else come[-1]
 
 
-@pytest.mark.parametrize("name", STORIES)
-async def test_a_death_at_any_write_of_the_journal_keeps_what_was_accepted(office: Office, name: str) -> None:
-    story = STORIES[name]
+async def held_at_every_death(office: Office, story: Story) -> None:
+    """Let the process die at each write of the journal in turn, and see what the next mount makes of what is left."""
     for at in range(60):
         office.forget_disk("alive")
         office.forget_disk("dead")
@@ -293,3 +292,8 @@ async def test_a_death_at_any_write_of_the_journal_keeps_what_was_accepted(offic
                 if "~" not in file and ".part" not in file
             ]
     pytest.fail("it never came to an end")
+
+
+@pytest.mark.parametrize("name", STORIES)
+async def test_a_death_at_any_write_of_the_journal_keeps_what_was_accepted(office: Office, name: str) -> None:
+    await held_at_every_death(office, STORIES[name])

@@ -1,0 +1,101 @@
+"""The process dies at every write of its journal while a file that was written and synced gets another name.
+
+What the journal has of it has the new name from the moment when rename() returned, with what that name stood for to
+be replaced; and a file that has a row at all has one at any moment.
+"""
+
+import os
+
+import pytest
+
+from tests.contract.conftest import WRITE_NEW, Drive, Office
+from tests.contract.test_filesystem_names_taken import (
+    OLD,
+    TEMPORARY,
+    A,
+    B,
+    Passed,
+    Story,
+    held_at_every_death,
+    refused,
+    written,
+)
+
+
+async def _held_and_written_on(drive: Drive, passed: Passed) -> None:
+    """Its save waits, what was synced since has a row of its own: both get the name in one moment."""
+    await drive.read(B)
+    await refused(drive, A, b"one")
+    async with written(drive, A, os.O_RDWR, b"two") as handle:
+        await drive.filesystem.fsync(handle)
+        passed(1)
+        await drive.rename(A, B)
+        passed(2)
+        await drive.close(handle)
+
+
+async def _standing_and_written_on(drive: Drive, passed: Passed) -> None:
+    async with written(drive, A, os.O_RDWR, b"two") as handle:
+        await drive.filesystem.fsync(handle)
+        passed(1)
+        await drive.rename(A, B)
+        passed(2)
+        await drive.close(handle)
+
+
+async def _over_a_held_save_and_synced(drive: Drive, passed: Passed) -> None:
+    """The name was taken before the first sync."""
+    await refused(drive, B, b"held b")
+    passed(1)
+    async with written(drive, A, WRITE_NEW, b"new") as handle:
+        await drive.rename(A, B)
+        await drive.filesystem.fsync(handle)
+        passed(2)
+        await drive.close(handle)
+
+
+async def _synced_and_over_a_held_save(drive: Drive, passed: Passed) -> None:
+    await refused(drive, B, b"held b")
+    async with written(drive, A, WRITE_NEW, b"new") as handle:
+        await drive.filesystem.fsync(handle)
+        passed(1)
+        await drive.rename(A, B)
+        passed(2)
+        await drive.close(handle)
+
+
+async def _published_while_open(drive: Drive, passed: Passed) -> None:
+    async with written(drive, TEMPORARY, WRITE_NEW, b"new") as handle:
+        await drive.filesystem.fsync(handle)
+        passed(1)
+        await drive.rename(TEMPORARY, B)
+        passed(2)
+        await drive.close(handle)
+
+
+STORIES = {
+    "held, written on and synced": Story(
+        _held_and_written_on, (OLD, {"a.txt": b"two", **OLD}, {"b.txt": b"two"}), since=1
+    ),
+    "on the platform, written on and synced": Story(
+        _standing_and_written_on,
+        ({"a.txt": b"one", **OLD}, {"a.txt": b"two", **OLD}, {"b.txt": b"two"}),
+        since=1,
+    ),
+    "new, over a held save, and synced": Story(
+        _over_a_held_save_and_synced, (OLD, {"b.txt": b"held b"}, {"b.txt": b"new"}), since=1
+    ),
+    "new and synced, over a held save": Story(
+        _synced_and_over_a_held_save,
+        (OLD, {"a.txt": b"new", "b.txt": b"held b"}, {"b.txt": b"new"}),
+        since=1,
+    ),
+    "a local name, open and synced": Story(
+        _published_while_open, (OLD, {"a.part": b"new", **OLD}, {"b.txt": b"new"}), since=1
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STORIES)
+async def test_a_death_at_any_write_of_the_journal_keeps_the_name(office: Office, name: str) -> None:
+    await held_at_every_death(office, STORIES[name])
