@@ -41,11 +41,28 @@ class MakingRoom:
                 copy of what others see on the platform is here.
         """
         try:
-            back = await self._stands_again(put, secured)
+            back = await self._found_back(put.row, secured) or await self._bring_back(put, secured)
         except AerofsError as error:
-            raise UnavailableError(
-                f"{put.row.path}: what was there could not be put back: {error}"
-            ) from error
+            raise _not_now(put.row, error) from error
+        await self._back(put, secured, back)
+
+    async def look_back(self, put: Put) -> None:
+        """An earlier try to put it back may have been carried out: then it stands, and the row knows its new id.
+
+        Raises:
+            UnavailableError: That cannot be found out now.
+        """
+        secured = put.row.secured
+        if secured is None or not secured.returning:
+            return
+        try:
+            back = await self._found_back(put.row, secured)
+        except AerofsError as error:
+            raise _not_now(put.row, error) from error
+        if back is not None:
+            await self._back(put, secured, back)
+
+    async def _back(self, put: Put, secured: Secured, back: Attachment) -> None:
         self._actions.returned(put.row.place, back)
         retire = tuple(
             replace(old, attachment=back.id) if old.attachment == secured.attachment else old
@@ -55,17 +72,18 @@ class MakingRoom:
         await self._actions.settle_on(put, secured=None, retire=retire, known=known)
         self._actions.file(secured.content).unlink(missing_ok=True)
 
-    async def _stands_again(self, put: Put, secured: Secured) -> Attachment:
+    async def _bring_back(self, put: Put, secured: Secured) -> Attachment:
         row, path = put.row, self._actions.file(secured.content)
-        back = await self._find(row, secured) if secured.returning else None
-        if back is None:
-            await self._actions.settle_on(put, secured=replace(secured, returning=True))
-            content = FileContent(path, path.stat().st_size)
-            back = await self._actions.save(row.place, secured.title, content, known=row.bygone)
+        await self._actions.settle_on(put, secured=replace(secured, returning=True))
+        content = FileContent(path, path.stat().st_size)
+        back = await self._actions.save(row.place, secured.title, content, known=row.bygone)
         back = back or await self._find(row, secured)
         if back is None:
             raise ProtocolError("the platform said yes, but the field does not show it")
         return back
+
+    async def _found_back(self, row: Operation, secured: Secured) -> Attachment | None:
+        return await self._find(row, secured) if secured.returning else None
 
     def forget(self, put: Put) -> None:
         """The successor stands: the old bytes are needed no more."""
@@ -79,3 +97,7 @@ class MakingRoom:
         standing = await self._actions.standing(row.place)
         path = self._actions.file(secured.content)
         return await self._recognition.equal_to(path, secured.title, standing, known=row.bygone)
+
+
+def _not_now(row: Operation, error: AerofsError) -> UnavailableError:
+    return UnavailableError(f"{row.path}: what was there could not be put back: {error}")

@@ -72,6 +72,7 @@ class Performer:
             await self._see_that_it_stands(put, put.row.added)
         if put.row.added is None and put.row.maybe_sent and not await self._found_again(put):
             await self._actions.step(put, maybe_sent=False)
+        await self._making_room.look_back(put)
         while not put.row.cancelled:
             if put.row.added is None and not put.row.superseded:
                 await self._bring_up(put)

@@ -9,6 +9,7 @@ from tests.contract.conftest import Drive, Office, until
 
 A = "invoice/1/scan/a.txt"
 THERE = "invoice/2/scan/a.txt"
+FULL = "invoice/1/few/a.txt"
 
 
 async def queued(drive: Drive, path: str, data: bytes) -> None:
@@ -120,4 +121,42 @@ async def test_what_was_taken_back_though_the_answer_was_lost_is_brought_up_agai
         office.sandbox.clear_faults()
         await drive.drained()
         assert office.stored() == [("1/scan/a.txt", b"our")]
+        drive.assert_nothing_left()
+
+
+# -- what made room, and came back without our hearing of it ---------------------------------------------------------
+
+
+async def _put_back_unheard(office: Office, drive: Drive) -> None:
+    """A save that was refused in a full field; the answer to putting the old version back is lost."""
+    office.sandbox.add_fault(Fault("save", "status", status=403))
+    office.sandbox.add_fault(Fault("save", "drop_answer"))
+    await queued(drive, FULL, b"new")
+    assert office.stored() == [("1/few/a.txt", b"old"), ("1/few/b.txt", b"other")]
+    office.sandbox.clear_faults()
+
+
+async def test_a_removal_takes_the_old_version_along_that_was_put_back_unheard(office: Office) -> None:
+    office.add(FULL, b"old")
+    office.add("invoice/1/few/b.txt", b"other")
+    async with office.mounted() as drive:
+        assert await drive.read(FULL) == b"old"
+        await _put_back_unheard(office, drive)
+        await drive.remove(FULL)
+        await drive.drained()
+        assert office.stored() == [("1/few/b.txt", b"other")]
+        drive.assert_nothing_left()
+
+
+async def test_an_old_version_that_was_put_back_unheard_goes_when_there_is_room_for_both(
+    office: Office,
+) -> None:
+    office.add(FULL, b"old")
+    office.add("invoice/1/few/b.txt", b"other")
+    async with office.mounted() as drive:
+        assert await drive.read(FULL) == b"old"
+        await _put_back_unheard(office, drive)
+        tidied_up(office, "1/few", b"other")
+        await drive.drained()
+        assert office.stored() == [("1/few/a.txt", b"new")]
         drive.assert_nothing_left()
