@@ -164,9 +164,16 @@ class Uploads:
         It has nothing left to do but to find out whether an earlier try was carried out.
         """
         work.row = replace(work.row, superseded=True)
-        if work.row.state is State.HELD:
-            work.row = replace(work.row, state=State.QUEUED)
-        work.wake.set()
+        self.urge(work)
+
+    def urge(self, work: Work) -> None:
+        """Try an operation at once, held or not, and all that it waits for: who comes after it is to hear of it."""
+        first: Work | None = work
+        while first is not None:
+            if first.row.state is State.HELD:
+                first.row = replace(first.row, state=State.QUEUED)
+            first.wake.set()
+            first = first.previous
 
     async def reinstate(self, work: Work) -> None:
         """Take back a `supersede`: the later operation came to nothing."""

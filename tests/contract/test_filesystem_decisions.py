@@ -247,6 +247,7 @@ async def test_a_rename_behind_such_a_version_is_forgotten_and_both_are_left(off
             await drive.write(A, b"new")
         drive.network.away = True
         await drive.rename(A, B)
+        await until(lambda: {save["state"] for save in drive.filesystem.saves()} == {"queued"})
         (*_, later) = drive.filesystem.saves()
         await discard(drive, later["id"])
         drive.network.away = False
