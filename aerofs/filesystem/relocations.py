@@ -54,7 +54,6 @@ class Relocations:
         ):
             await self._retarget(node, pending)
             self._uploads.urge(pending)
-            self._uploads.urge(pending)
             await self._save_what_is_newer(node)
             return None
         if draft is not None and node.changed:
@@ -130,8 +129,6 @@ class Relocations:
         self._uploads.submit(work)
         if previous is not None and pending is None:
             self._uploads.supersede(previous)  # of the file whose place this one takes
-        elif previous is not None:
-            self._uploads.urge(previous)
         elif previous is not None:
             self._uploads.urge(previous)
         return work
