@@ -25,6 +25,8 @@ from aerofs.model import AttachmentId
 
 _UPDATE = "UPDATE operations SET body=? WHERE id=?"
 _FACTS_KEPT = 100_000
+_EARLIEST_NS, _LATEST_NS = -(1 << 63), (1 << 63) - 1
+"""SQLite's integers; in nanoseconds from 1677 to 2262."""
 _SURROUNDINGS = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -49,6 +51,14 @@ class Fact:
     inode: int
     mtime_ns: int
     mode: int
+
+
+def keepable(mtime_ns: int) -> int:
+    """The time that can be kept: this one, or the nearest that can, as ext4 and XFS do with theirs.
+
+    Source: inode_set_mtime_to_ts and timestamp_truncate, Linux fs/inode.c.
+    """
+    return min(max(mtime_ns, _EARLIEST_NS), _LATEST_NS)
 
 
 class DamagedError(ConfigError):
@@ -248,7 +258,7 @@ class Journal:
 
         try:
             await self._in_thread(work)
-        except AerofsError:
+        except BaseException:
             self._changed_facts.update(attachment for attachment, _ in facts)
             raise
 
@@ -276,6 +286,7 @@ class Journal:
 
     def remember(self, attachment: AttachmentId, fact: Fact) -> None:
         """Remember a fact; written to the database with the next row, and at `close`."""
+        fact = replace(fact, mtime_ns=keepable(fact.mtime_ns))
         if self._facts.get(attachment) != fact:
             self._facts[attachment] = fact
             self._changed_facts.add(attachment)

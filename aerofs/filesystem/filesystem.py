@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 from aerofs.content.draft import local_error
+from aerofs.content.journal import keepable
 from aerofs.content.spool import Spool
 from aerofs.content.store import Store
 from aerofs.content.uploads import Uploads
@@ -108,7 +109,7 @@ class Filesystem:
         mode = None if changes.mode is None else changes.mode & 0o7777
         if isinstance(node, FileNode):
             node.mode = node.mode if mode is None else mode
-            node.mtime_ns = node.mtime_ns if changes.mtime_ns is None else changes.mtime_ns
+            node.mtime_ns = node.mtime_ns if changes.mtime_ns is None else keepable(changes.mtime_ns)
             node.ctime_ns = time.time_ns()
             await self._commits.remember(node)
         else:

@@ -54,6 +54,16 @@ def test_touch_with_a_date_is_kept(paper: Paper, file: Path) -> None:
     assert paper.drive.requests == {}
 
 
+def test_a_date_that_cannot_be_kept_becomes_the_nearest_that_can_and_harms_no_file(paper: Paper) -> None:
+    paper.warm().drive.shell("echo a > far; touch -d 9999-12-31 far; echo b > near", cwd=paper.scan)
+    os.utime(paper.scan / "near", ns=(HOUR, HOUR))
+    assert (paper.scan / "far").stat().st_mtime_ns == 2**63 - 1
+    paper.drive.settled()
+    paper.drive.remount()
+    told = [(paper.scan / name).stat().st_mtime_ns for name in ("far", "near")]
+    assert told == [2**63 - 1, HOUR]
+
+
 def test_a_copy_with_its_attributes_keeps_them(paper: Paper, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.write_bytes(b"x")

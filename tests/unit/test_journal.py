@@ -165,6 +165,38 @@ async def test_facts_that_could_not_be_written_are_written_later(path: Path) -> 
         assert journal.fact(AttachmentId("kept")) == Fact(1, 2, 3)
 
 
+async def test_facts_are_not_lost_with_a_write_that_failed_in_any_way(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Journal(path) as journal:
+        row = await journal.record(ROW)
+        journal.remember(AttachmentId("kept"), Fact(1, 2, 3))
+
+        def fail(_: object) -> None:
+            raise OverflowError
+
+        with monkeypatch.context() as failing:
+            failing.setattr(journal, "_store_facts", fail)
+            with pytest.raises(OverflowError):
+                await journal.remove(row.id)
+    with Journal(path) as journal:
+        assert journal.fact(AttachmentId("kept")) == Fact(1, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "kept"), [(253_370_764_800 * 10**9, 2**63 - 1), (-62_135_596_800 * 10**9, -(2**63))]
+)
+async def test_a_time_that_cannot_be_kept_becomes_the_nearest_that_can(
+    wanted: int, kept: int, path: Path
+) -> None:
+    with Journal(path) as journal:
+        journal.remember(AttachmentId("far"), Fact(1, wanted, 3))
+        row = await journal.record(ROW)
+        await journal.remove(row.id)
+    with Journal(path) as journal:
+        assert journal.fact(AttachmentId("far")) == Fact(1, kept, 3)
+
+
 async def test_a_full_disk_is_told_and_does_not_last(journal: Journal) -> None:
     journal._db.execute("PRAGMA max_page_count=8")
     with pytest.raises(NoSpaceError):
