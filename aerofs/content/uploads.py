@@ -9,7 +9,7 @@ when that one is settled.
 import logging
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from math import inf
 from pathlib import Path
@@ -189,6 +189,41 @@ class Uploads:
     def keep(self, work: Work) -> None:
         """Take back a `spend`: it goes on."""
         work.spent = False
+        self._changed()
+
+    async def write_given_up(
+        self, chain: Sequence[Work], left: Callable[[Operation], Operation | None], *, rows: Iterable[int]
+    ) -> None:
+        """Write that operations of one file that rest are given up: all of them, or none. See `given_up`.
+
+        Args:
+            chain: They, oldest first.
+            left: What there is left to do of one, if anything.
+            rows: The numbers of other rows that go at this moment.
+        """
+        async with AsyncExitStack() as stack:
+            for work in chain:
+                await stack.enter_async_context(self._unbegun(work))
+            written: list[Operation] = []
+            while written != [work.row for work in chain]:
+                first, written = not written, [work.row for work in chain]
+                try:
+                    await self._settling.given_up(written, left, rows)
+                except AerofsError:
+                    if first:
+                        raise
+                    return  # as where one is withdrawn
+
+    def given_up(self, chain: Sequence[Work], left: Callable[[Operation], Operation | None]) -> None:
+        """It is written; the newest first, so that no earlier one seems to go on."""
+        for work in reversed(chain):
+            row = left(work.row)
+            if row is None:
+                self.forgotten(work)
+            else:
+                # A withdrawal takes back what it brought up itself, nothing that an earlier one leaves standing.
+                work.row, work.previous, work.unwatched = row, None, True
+                work.wake.set()
         self._changed()
 
     def forgotten(self, work: Work) -> None:

@@ -6,7 +6,7 @@ reading it, and the name shows what the platform has, as a file of its own.
 
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from aerofs.content.work import Work
 from aerofs.errors import NotFoundError, RefusedError
 from aerofs.filesystem.commits import Commits
 from aerofs.filesystem.nodes import FileNode, Life
+from aerofs.filesystem.supplanting import row_went
 from aerofs.filesystem.tree import Tree
 from aerofs.model import Attachment
 
@@ -147,11 +148,15 @@ class Saves:
                 raise NotFoundError(f"{work.row.path}: save {number} has just arrived on the platform")
             self._check(chain, node)
             stands = chain[-1].row.added is not None  # what the file holds, under a name of its own
-            if node is not None and not stands and not any(each.row.cancelled for each in chain):
-                self._let_go(node, chain)
+            lets_go = not stands and not any(each.row.cancelled for each in chain)
             places = {place for each in chain for place in each.fields}
             beside = [old for each in chain if each.row.added for old in each.row.retire]
-            told = await self._give_up(chain)
+            with self._withheld(node):
+                rows = () if node is None or node.noted is None else (node.journalled,)
+                await self._uploads.write_given_up(chain, decisions.given_up, rows=rows)
+            if node is not None and lets_go:
+                self._let_go(node, chain)
+            self._uploads.given_up(chain, decisions.given_up)
             for old in beside:
                 # The catalog was told that the new version stands in its place.
                 self._tree.catalog.added(old.place, Attachment(old.attachment, old.title))
@@ -159,8 +164,8 @@ class Saves:
                 self._tree.catalog.expire(place)
             if node is not None:
                 self._tree.look_again(node)
-                await self._commits.outcomes.forget_row(node)
-        return told
+                row_went(node)
+            return [decisions.shown(each.row) for each in chain]
 
     # -- what decisions are made of ------------------------------------------------------------------------------
 
@@ -221,8 +226,12 @@ class Saves:
             lock.release()
 
     def _check(self, chain: Sequence[Work], node: FileNode | None) -> None:
-        """See that nothing stands against giving these up. No await lies between this and doing it."""
+        """See that nothing stands against giving these up. No await lies between this and writing it."""
         path = chain[-1].row.path
+        if any(work.spent for work in chain):
+            raise RefusedError(
+                f"{path}: its name was taken by a file that is not closed yet; close that first"
+            )
         if any(work.busy for work in chain):
             raise RefusedError(
                 f"{path}: is on its way to the platform at this moment; try again in a little while"
@@ -256,22 +265,17 @@ class Saves:
             self._tree.parted(node.attachment.id)
             self._journal.forget(node.attachment.id)  # the time that is remembered may be that of the draft
 
-    async def _give_up(self, chain: Sequence[Work]) -> list[dict[str, Any]]:
-        """The newest first. All are marked before anything is awaited: none begins a try meanwhile."""
-        left = {work: decisions.given_up(work.row) for work in reversed(chain)}
-        for work, row in left.items():
-            work.dropped = row is None
-            work.row = row or work.row
-            # A withdrawal takes back what it brought up itself, nothing that an earlier one leaves standing.
-            work.previous = work.previous if row is None else None
-        for work, row in left.items():
-            if row is None:
-                await self._uploads.drop(work)
-            else:
-                work.unwatched = True
-                work.wake.set()
-                await self._uploads.amend(work, row)
-        return [decisions.shown(work.row) for work in chain]
+    @contextmanager
+    def _withheld(self, node: FileNode | None) -> Iterator[None]:
+        """What was seen of a file stays as it is: nobody opens it, and what its readers hold stays."""
+        if node is None:
+            yield
+            return
+        life, node.life, node.handles = node.life, Life.UNLINKED, node.handles + 1
+        try:
+            yield
+        finally:
+            node.life, node.handles = life, node.handles - 1
 
     async def _discard_unsent(self, node: FileNode) -> list[dict[str, Any]]:
         """A draft that has a row and is not on its way: a name of this machine, or not closed."""
@@ -283,8 +287,9 @@ class Saves:
                 raise RefusedError(f"{node.path}: is not closed yet; close it first")
             if node.aside is not None or node.pending is not None or node.attachment is not None:
                 raise RefusedError(f"{node.path}: stands on the platform under another name; rm removes both")
+            with self._withheld(node):
+                await self._commits.outcomes.forget_row(node)
             self._tree.drop(node)
-            await self._commits.outcomes.forget_row(node)
             if not node.handles:
                 self._commits.outcomes.discard_draft(node)
         return told

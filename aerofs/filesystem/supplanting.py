@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from aerofs.content.uploads import Uploads
 from aerofs.content.work import Work
-from aerofs.filesystem.nodes import FileNode, Life, Noted
+from aerofs.filesystem.nodes import FileNode, Life
 from aerofs.filesystem.tree import Tree
 
 
@@ -47,9 +47,7 @@ class Supplanting:
             work = _spent(former)
             if work is not None:
                 self._uploads.forgotten(work)
-            if former.noted is not None:
-                noted, former.noted = former.noted, None
-                leave(former, noted)
+            row_went(former)
             self.gone(former)
             self._release(former)
 
@@ -82,8 +80,11 @@ class Supplanting:
             former.draft = None
 
 
-def leave(node: FileNode, noted: Noted) -> None:
+def row_went(node: FileNode) -> None:
     """A draft's own row is in the journal no more: nobody but the draft needs the file that it named."""
+    noted, node.noted = node.noted, None
+    if noted is None:
+        return
     if node.draft is not None:
         node.draft.leave(noted.path)
     else:

@@ -1,16 +1,103 @@
 """Nothing takes effect before the journal has it: what it refuses to write has not happened."""
 
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 from aerofs.content.journal import Journal
 from aerofs.content.operations import Operation
-from aerofs.errors import NoSpaceError
-from tests.contract.conftest import Office, until
+from aerofs.errors import AerofsError, NoSpaceError
+from aerofs.sandbox import Access, Fault
+from tests.contract.conftest import Drive, Office, until
 
 FIELD = "invoice/1/scan"
-A = f"{FIELD}/a.txt"
+A, B, PART = f"{FIELD}/a.txt", f"{FIELD}/b.txt", f"{FIELD}/a.part"
+
+
+async def refused(drive: Drive, path: str, data: bytes) -> None:
+    """A save that the platform does not take."""
+    tokens, token = drive.office.sandbox.tokens, drive.office.sandbox.token
+    tokens[token] = Access(read_only=True)
+    with suppress(AerofsError):
+        await drive.write(path, data)
+    await until(lambda: drive.states().get(path.rpartition("/")[2]) == "held")
+    tokens[token] = Access()
+
+
+async def _new(drive: Drive) -> None:
+    await refused(drive, B, b"new")
+
+
+async def _overwritten(drive: Drive) -> None:
+    await refused(drive, A, b"new")
+
+
+async def _renamed(drive: Drive) -> None:
+    """A save, and the rename that waits for it."""
+    drive.network.away = True
+    with suppress(AerofsError):
+        await drive.write(A, b"new")
+    (work,) = drive.filesystem._uploads
+    work.row = replace(work.row, maybe_sent=True)  # so that the rename comes after it
+    await drive.rename(A, B)
+
+
+async def _perhaps_arrived(drive: Drive) -> None:
+    drive.office.sandbox.add_fault(Fault("save", "cut"))
+    with suppress(AerofsError):
+        await drive.write(A, b"new")
+    drive.network.away = True
+
+
+async def _local(drive: Drive) -> None:
+    await drive.write(PART, b"new")
+
+
+@pytest.mark.parametrize("prepare", [_new, _overwritten, _renamed, _perhaps_arrived, _local])
+async def test_a_discard_that_is_not_written_has_not_happened(
+    office: Office, monkeypatch: pytest.MonkeyPatch, prepare: Callable[[Drive], Awaitable[None]]
+) -> None:
+    office.add(A, b"old")
+    async with office.mounted(rename_wait=0.1) as drive:
+        await drive.read(A)
+        await prepare(drive)
+        before = (drive.filesystem.saves(), await drive.names(FIELD))
+        rows = drive.store.journal.load()
+        with monkeypatch.context() as full:
+            full.setattr(Journal, "_in_thread", no_space)
+            for save in before[0]:
+                with pytest.raises(NoSpaceError):
+                    await drive.filesystem.waiting.discard(save["id"])
+        after = (drive.filesystem.saves(), await drive.names(FIELD))
+        assert _told(after[0]) == _told(before[0])
+        assert after[1] == before[1]
+        assert drive.store.journal.load() == rows
+        for name in before[1]:
+            stands = name == "a.txt" and len(before[1]) > 1
+            assert await drive.read(f"{FIELD}/{name}") == (b"old" if stands else b"new")
+        drive.network.away = False
+        await drive.platform.probe()
+        for save in before[0]:
+            with suppress(AerofsError):
+                await drive.filesystem.waiting.discard(save["id"])
+        await drive.drained()
+        assert office.stored() == [("1/scan/a.txt", b"old")]
+        assert await drive.names(FIELD) == ["a.txt"]
+        assert await drive.read(A) == b"old"
+        drive.assert_nothing_left()
+
+
+def _told(saves: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    return [(save["id"], save["path"], save["state"], save["withdrawn"]) for save in saves]
+
+
+async def no_space(*_given: object) -> None:
+    raise NoSpaceError("the journal: the local disk is full")
 
 
 @pytest.mark.parametrize("base", [b"old", None], ids=["overwritten", "new"])
