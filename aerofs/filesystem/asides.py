@@ -10,7 +10,7 @@ import trio
 
 from aerofs.content.operations import Retire, Role
 from aerofs.content.work import Work
-from aerofs.errors import DeadlineError, StaleError
+from aerofs.errors import AerofsError, DeadlineError, StaleError
 from aerofs.filesystem.commits import Commits
 from aerofs.filesystem.kernel import Kernel
 from aerofs.filesystem.nodes import FieldNode, FileNode, Life
@@ -53,12 +53,12 @@ class Asides:
         self._kernel = kernel
         self._nursery = nursery
         self._wait = wait
-        self._aside: dict[tuple[FieldRef, str], FileNode] = {}
+        self._aside: dict[tuple[FieldRef, str], list[FileNode]] = {}
 
     def put(self, node: FileNode, home: FieldNode, name: str) -> None:
         """The file stands on the platform under that name, which it has left here."""
         node.aside = (home, name)
-        self._aside[home.place, name] = node
+        self._aside.setdefault((home.place, name), []).append(node)
         if node.beside is not None:
             self._tree.overlay.reserve(home.place, name)
         self._nursery.start_soon(self._come_back_later, node)
@@ -68,20 +68,40 @@ class Asides:
         return (home.place, name) in self._aside
 
     def at(self, home: FieldNode, name: str) -> FileNode | None:
-        """The file that was put aside from that name."""
-        return self._aside.get((home.place, name))
+        """The file that was put aside from that name, the last one of several."""
+        aside = self._aside.get((home.place, name))
+        return aside[-1] if aside else None
 
-    def pending(self, home: FieldNode, name: str) -> Work | None:
-        """The operation of the file that was put aside from that name, or the one that it follows."""
-        node = self.at(home, name)
-        return None if node is None else node.pending or node.follows
+    def pending(self, home: FieldNode, name: str) -> list[Work]:
+        """The operations of the files that were put aside from that name, or those that they follow."""
+        works = (node.pending or node.follows for node in self._aside.get((home.place, name), ()))
+        return [work for work in works if work is not None]
 
     async def claim(self, home: FieldNode, name: str) -> Claim:
-        """A new file takes a name: what was put aside from it is what the new one replaces."""
-        node = self._aside.get((home.place, name))
-        if node is None:
+        """A new file takes a name: what was put aside from it is what the new one replaces.
+
+        Several were put aside if a stranger's file appeared under the name in between. A row comes after one other at
+        most, and only the last one is worth waiting for: those before it are back after a while where they cannot go.
+        """
+        aside = self._aside.get((home.place, name))
+        if not aside:
             return (), None
-        with trio.move_on_after(self._wait):
+        last, *before = reversed(aside)
+        ends = trio.current_time() + self._wait
+        retire, follows = await self._claim(last, name, ends)
+        for node in before:
+            if follows is not None and (node.pending or node.follows):
+                continue
+            try:
+                left, work = await self._claim(node, name, ends)
+            except AerofsError as error:
+                log.info("%s: will be back as %s: %s", node.path, name, error)
+            else:
+                retire, follows = (*left, *retire), follows or work
+        return retire, follows
+
+    async def _claim(self, node: FileNode, name: str, ends: float) -> Claim:
+        with trio.move_on_at(ends):
             # Its own name is in another directory, perhaps, and may be removed or renamed at this very moment.
             async with self._commits.lock(node):
                 if node.aside is None:
@@ -143,10 +163,11 @@ class Asides:
         if node.aside is not None:
             home, name = node.aside
             node.aside = None
-            later = self._aside.get((home.place, name))  # another that was put aside from that name since?
-            if later is node:
+            others = self._aside[home.place, name]
+            others.remove(node)
+            if not others:
                 del self._aside[home.place, name]
-            if later in (None, node) or later.beside is None:
+            if all(other.beside is None for other in others):
                 self._tree.overlay.release(home.place, name)
 
     async def _come_back_later(self, node: FileNode) -> None:

@@ -55,8 +55,7 @@ class Takeovers:
             RefusedError: It is held, and nobody knows what of it stands on the platform.
         """
         if target is None:
-            aside = self._asides.pending(home, name)
-            if aside is not None and not chain:
+            for aside in () if chain else self._asides.pending(home, name):
                 await self._await_settled(aside)
             return await self._asides.claim(home, name)
         async with self._commits.lock(target):

@@ -4,10 +4,12 @@ from contextlib import suppress
 
 import httpx
 import pytest
+from trio.testing import MockClock
 
 from aerofs.content.operations import Operation
-from aerofs.errors import AerofsError, NoSpaceError, QuotaError
-from tests.contract.conftest import Drive, Office
+from aerofs.errors import AerofsError, DeniedError, NoSpaceError, QuotaError
+from aerofs.sandbox import Access
+from tests.contract.conftest import Drive, Office, later, until
 
 X, Y = "invoice/1/scan/x.txt", "invoice/1/scan/y.txt"
 
@@ -106,3 +108,56 @@ async def test_of_two_put_aside_from_one_name_the_later_is_what_a_new_file_repla
         assert office.stored("1/scan") == [("1/scan/x.txt", b"new")]
         assert await drive.names("invoice/1/scan") == ["x.bak~", "x.txt"]
         assert await drive.read("invoice/1/scan/x.bak~") == b"second"
+
+
+async def two_put_aside(office: Office, drive: Drive) -> None:
+    """Ours was put aside while its save was refused; a colleague's appeared under the name, and was put aside, too."""
+    office.sandbox.tokens[office.sandbox.token] = Access(read_only=True)
+    with pytest.raises(DeniedError):
+        await drive.write(X, b"first")
+    await drive.rename(X, f"{X}~")
+    office.sandbox.tokens[office.sandbox.token] = Access()
+    office.add(X, b"second")
+    drive.filesystem.refresh()
+    await drive.rename(X, "invoice/1/scan/x.bak~")
+
+
+async def test_a_new_file_replaces_all_that_was_put_aside_from_its_name(
+    office: Office, clock: MockClock
+) -> None:
+    async with office.mounted(close_wait=5) as drive:
+        await two_put_aside(office, drive)
+        await drive.write(X, b"new")
+        for _ in range(3):
+            await later(clock, 61)
+        await until(lambda: not {"queued", "held", "uploading"} & set(drive.states().values()))
+        assert office.stored("1/scan") == [("1/scan/x.txt", b"new")]
+        assert await drive.names("invoice/1/scan") == ["x.bak~", "x.txt", "x.txt~"]
+        assert await drive.read(X) == b"new"
+        assert await drive.read(f"{X}~") == b"first"
+        assert await drive.read("invoice/1/scan/x.bak~") == b"second"
+        for name in ("x.bak~", "x.txt", "x.txt~"):
+            await drive.remove(f"invoice/1/scan/{name}")
+        await drive.drained()
+        drive.assert_nothing_left()
+
+
+async def test_of_two_put_aside_whose_saves_wait_a_new_file_replaces_the_later(
+    office: Office, clock: MockClock
+) -> None:
+    """A row comes after one other at most: the earlier one is back after a while, and nothing is lost."""
+    async with office.mounted(close_wait=5) as drive:
+        await two_put_aside(office, drive)
+        await drive.rename("invoice/1/scan/x.bak~", X)
+        office.sandbox.tokens[office.sandbox.token] = Access(read_only=True)
+        with pytest.raises(DeniedError):
+            await drive.write(X, b"2nd")
+        await drive.rename(X, "invoice/1/scan/x.bak~")
+        office.sandbox.tokens[office.sandbox.token] = Access()
+        await drive.write(X, b"new")
+        for _ in range(3):
+            await later(clock, 61)
+        drive.filesystem._uploads.retry(held=True)
+        await until(lambda: len(office.stored("1/scan")) > 1)
+        assert office.stored("1/scan") == [("1/scan/x.txt", b"first"), ("1/scan/x.txt", b"new")]
+        assert await drive.read("invoice/1/scan/x.bak~") == b"2nd"
