@@ -7,7 +7,8 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.faults.rig import BOUND, free_ports, wait_for
+from tests.faults.rig import BOUND, free_ports
+from tests.mounted import connection, eventually
 
 
 class WebDav:
@@ -33,7 +34,7 @@ class WebDav:
         command = [str(self._rclone), "serve", "webdav", str(self.root), "--addr", f"127.0.0.1:{self.port}"]
         process = subprocess.Popen(command, env=self.environ, stderr=subprocess.DEVNULL)
         try:
-            wait_for(lambda: _answers(self.port))
+            eventually(lambda: _answers(self.port), seconds=BOUND)
             yield
         finally:
             process.terminate()
@@ -50,7 +51,7 @@ class WebDav:
         log = (place.parent / "log").open("w")
         process = subprocess.Popen([*command, *cache, *options], env=self.environ, stderr=log)
         try:
-            wait_for(lambda: f" {place} " in Path("/proc/self/mountinfo").read_text())
+            eventually(lambda: connection(place), seconds=BOUND)
             yield process.pid
         finally:
             process.terminate()  # unmounts

@@ -27,7 +27,8 @@ from typing import Any
 from aerofs.sandbox import FieldSpec, Platform
 from tests.faults.account import Account, Finding, replay
 from tests.faults.diary import Diary, DiaryReader
-from tests.faults.rig import BOUND, ROOT, Drive, Server, ended, running, wait_for
+from tests.faults.rig import BOUND, ROOT, Drive, Server, ended, running
+from tests.mounted import eventually
 
 FIELDS = ("order/O-0/photos", "order/O-0/papers", "order/O-1/photos", "order/O-1/papers")
 CRAMPED = ("order/O-2/three", "order/O-2/single")
@@ -262,7 +263,7 @@ class KillStorm:
 
     def _judge(self, when: str, programs: list[Program]) -> None:
         with contextlib.suppress(AssertionError):
-            wait_for(self._drive.at_rest, bound=BOUND / 2)
+            eventually(self._drive.at_rest, seconds=BOUND / 2)
         for save in self._drive.saves():
             if save["state"] != "local":
                 self.summary.found(when, Finding("litter", f"still not up: {save}"))

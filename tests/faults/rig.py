@@ -17,7 +17,7 @@ import sys
 import time
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ import httpx
 
 from aerofs import control, mountpoint
 from aerofs.sandbox import Platform
+from tests.mounted import abort, connection, eventually
 
 BOUND = 60.0
 ROOT = Path(__file__).parents[2]
@@ -55,15 +56,6 @@ def free_ports(owner: object) -> tuple[int, int]:
         each.bind(("127.0.0.1", 0))
         weakref.finalize(owner, each.close)
     return held[0].getsockname()[1], held[1].getsockname()[1]
-
-
-def wait_for(what: Callable[[], object], *, bound: float = BOUND) -> float:
-    """Wait until something is true. Returns how long it took."""
-    started = time.monotonic()
-    while not what():
-        assert time.monotonic() - started < bound, f"not within {bound:g} s: {what}"
-        time.sleep(0.02)
-    return time.monotonic() - started
 
 
 def ended(process: "subprocess.Popen[str]", number: signal.Signals, *, bound: float = BOUND) -> None:
@@ -289,27 +281,13 @@ class Drive:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(10)
-        self._abort()
+        abort(connection(self.place))
         if self._process is not None:
             ended(self._process, signal.SIGKILL)
         for process in self._started:
             ended(process, signal.SIGKILL)
-        if self._connection() is not None:
+        if connection(self.place) is not None:
             mountpoint.detach(self.place)
-
-    def _connection(self) -> Path | None:
-        for line in Path("/proc/self/mountinfo").read_text().splitlines():
-            fields = line.split()
-            if fields[4] == str(self.place):
-                return Path("/sys/fs/fuse/connections", fields[2].partition(":")[2], "abort")
-        return None
-
-    def _abort(self) -> None:
-        """Let go of everybody who waits for an answer of this mount."""
-        connection = self._connection()
-        if connection is not None:
-            with contextlib.suppress(OSError):
-                connection.write_text("1")
 
     def start(self, *command: str | Path) -> "subprocess.Popen[str]":
         """Start a command that goes through the mount."""
@@ -325,7 +303,7 @@ class Drive:
             out, _ = process.communicate(timeout=bound)
         except subprocess.TimeoutExpired:
             stacks = Path(f"/proc/{process.pid}/wchan").read_text()
-            self._abort()
+            abort(connection(self.place))
             ended(process, signal.SIGKILL)
             raise AssertionError(f"{process.args!r} hangs for {bound:g} s ({stacks})") from None
         self._started.remove(process)
@@ -371,7 +349,7 @@ class Drive:
 
     def drained(self, *, bound: float = BOUND) -> None:
         """Wait until nothing is left to bring up, by itself."""
-        wait_for(lambda: not self.saves(), bound=bound)
+        eventually(lambda: not self.saves(), seconds=bound, what="the last save to arrive")
 
     def at_rest(self) -> bool:
         """Whether all that is left stays on this machine, or waits for the user."""

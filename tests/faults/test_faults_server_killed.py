@@ -13,7 +13,8 @@ import pytest
 
 from tests.faults.errand import made_up, md5
 from tests.faults.moments import CHANGES, PAPERS, PHOTOS, READ, SEEDED, SMALL, UNREAD, Moment, seed
-from tests.faults.rig import PATIENCE, Drive, Server, running, wait_for
+from tests.faults.rig import BOUND, PATIENCE, Drive, Server, running
+from tests.mounted import eventually
 
 if TYPE_CHECKING:
     import subprocess
@@ -46,16 +47,16 @@ def in_the_middle(place: Place, moment: Moment) -> "subprocess.Popen[str]":
         drive.act("read", moment.act[1])
     server.order(moment.stops, "stall", **moment.where)
     act = drive.begin(*moment.act)
-    wait_for(lambda: server.under_way(moment.stops))
-    wait_for(lambda: server.standing("order") == moment.standing)
+    eventually(lambda: server.under_way(moment.stops), seconds=BOUND)
+    eventually(lambda: server.standing("order") == moment.standing, seconds=BOUND)
     if moment is READ:
-        wait_for(lambda: server.stats()["bytesOut"].get("store", 0) >= moment.where["at"])
+        eventually(lambda: server.stats()["bytesOut"].get("store", 0) >= moment.where["at"], seconds=BOUND)
     return act
 
 
 def assert_the_platform_holds(server: Server, drive: Drive, expected: dict[str, str]) -> None:
     """The mount and the platform agree on exactly these files."""
-    wait_for(lambda: drive.ask("status")["reachable"], bound=BACK)
+    eventually(lambda: drive.ask("status")["reachable"], seconds=BACK)
     shown = drive.tree()
     drive.umount()
     server.close()
@@ -80,7 +81,9 @@ def test_a_read_ends_in_an_error_when_the_server_dies_and_works_when_it_is_back(
         "unread.bin",
     ]
     server.start()
-    wait_for(lambda: drive.act(*READ.act, bound=DOWN).get("md5") == SEEDED[f"{PHOTOS}/large.bin"], bound=BACK)
+    eventually(
+        lambda: drive.act(*READ.act, bound=DOWN).get("md5") == SEEDED[f"{PHOTOS}/large.bin"], seconds=BACK
+    )
     assert_the_platform_holds(server, drive, dict(SEEDED))
 
 

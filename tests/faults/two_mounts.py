@@ -20,7 +20,8 @@ from aerofs.sandbox import Platform
 from tests.faults.account import Finding
 from tests.faults.diary import DiaryReader
 from tests.faults.lineage import Lineage
-from tests.faults.rig import BOUND, Drive, Server, running, wait_for
+from tests.faults.rig import BOUND, Drive, Server, running
+from tests.mounted import eventually
 
 EDITORS = 3
 DRIVES = ("one", "other")
@@ -83,7 +84,7 @@ class Quarrel:
                 self._server.order(what, "delay", count=None, seconds=SLOW)
             self._edit()
             for drive in self._drives.values():
-                wait_for(drive.at_rest)
+                eventually(drive.at_rest, seconds=BOUND)
             self._compare()
             for drive in self._drives.values():
                 drive.umount()

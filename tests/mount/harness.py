@@ -31,8 +31,8 @@ import trio
 from aerofs import control
 from aerofs.namespace.familiar import is_local
 from aerofs.sandbox import Fault, FieldSpec, Hold, Sandbox, SandboxConfig, Variants, serving
+from tests.mounted import abort, connection, eventually
 
-CONNECTIONS = Path("/sys/fs/fuse/connections")
 MOUNT_BOUND = 20.0
 END_BOUND = 15.0
 TEST_BOUND = 60.0
@@ -313,7 +313,8 @@ class Drive:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError(f"not mounted: {errors.read_text()}\n{self.log}")
             time.sleep(0.01)
-        self._connection = CONNECTIONS / str(_minor(self.path))
+        self._connection = connection(self.path)
+        assert self._connection is not None
         return self
 
     def signal(self, number: signal.Signals) -> None:
@@ -343,9 +344,7 @@ class Drive:
 
     def abort(self) -> None:
         """Break the kernel's connection: every system call in the mount returns."""
-        if self._connection is not None:
-            with contextlib.suppress(OSError):
-                (self._connection / "abort").write_text("1")
+        abort(self._connection)
 
     @contextmanager
     def watched(self, seconds: float = TEST_BOUND) -> Iterator[None]:
@@ -361,7 +360,7 @@ class Drive:
     def end(self) -> None:
         """Leave no process and no mount behind."""
         process = self._process
-        if _is_mounted(self.path):
+        if connection(self.path):
             _quietly("fusermount3", "-u", str(self.path))
         if process is not None:
             try:
@@ -371,11 +370,11 @@ class Drive:
                 process.kill()
                 process.wait(END_BOUND)
         for _ in range(3):
-            if _is_mounted(self.path):
+            if connection(self.path):
                 self.abort()
                 _quietly("umount", "-l", str(self.path))
         # Never through a mount that is still there: its files are the platform's.
-        if not _is_mounted(self.path):
+        if connection(self.path) is None:
             self._last_log = self.log
             shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -509,21 +508,6 @@ class Paper:
         return self
 
 
-def eventually(
-    condition: Callable[[], object], *, seconds: float = 20.0, what: str = "what the test waits for"
-) -> None:
-    """Wait for a condition.
-
-    Raises:
-        AssertionError: It does not come.
-    """
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{what} did not come within {seconds:g} s")
-        time.sleep(0.02)
-
-
 @contextmanager
 def fails_with(*numbers: int) -> Iterator[None]:
     """The block fails with one of these error numbers."""
@@ -591,19 +575,6 @@ def megabytes(count: int, seed: int = 0) -> bytes:
     """Bytes in which every place can be told from every other."""
     words = (f"{seed}:{number:012d}\n".encode() for number in range(count * _MEGABYTE // 15 + 1))
     return b"".join(words)[: count * _MEGABYTE]
-
-
-def _minor(path: Path) -> int:
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        fields = line.split()
-        if fields[4] == str(path):
-            return int(fields[2].partition(":")[2])
-    raise AssertionError(f"{path} is not mounted")
-
-
-def _is_mounted(path: Path) -> bool:
-    lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    return any(line.split()[4] == str(path) for line in lines)
 
 
 def _quietly(*command: str) -> None:

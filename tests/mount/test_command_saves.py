@@ -18,13 +18,13 @@ from tests.mount.harness import (
     LocalPlatform,
     Mounting,
     Paper,
-    eventually,
     fails_with,
     may_fail_with,
     megabytes,
     names,
     opened,
 )
+from tests.mounted import eventually
 
 CRASHED = (errno.ECONNABORTED, errno.ENOTCONN, errno.EIO)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from aerofs.sandbox import Access
-from tests.mount.harness import LocalPlatform, Mounting, Paper, eventually, fails_with, names, opened
+from tests.mount.harness import LocalPlatform, Mounting, Paper, fails_with, names, opened
+from tests.mounted import eventually
 
 NOREPLACE, EXCHANGE, WHITEOUT = 1, 2, 4
 _AT_FDCWD = -100

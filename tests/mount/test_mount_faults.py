@@ -14,13 +14,13 @@ from tests.mount.harness import (
     LocalPlatform,
     Mounting,
     Paper,
-    eventually,
     fails_with,
     may_fail_with,
     megabytes,
     names,
     opened,
 )
+from tests.mounted import eventually
 
 BOUND = 10.0
 """Seconds: deadlines below, times the tries, and a slow machine."""

@@ -6,7 +6,8 @@ import io
 import pytest
 from PIL import Image
 
-from tests.mount.harness import Paper, eventually, fails_with, may_fail_with, names
+from tests.mount.harness import Paper, fails_with, may_fail_with, names
+from tests.mounted import eventually
 
 
 def picture(width: int, colour: str) -> bytes:

@@ -5,7 +5,8 @@ import stat
 import threading
 from pathlib import Path
 
-from tests.mount.harness import Drive, LocalPlatform, Mounting, Paper, eventually, names
+from tests.mount.harness import Drive, LocalPlatform, Mounting, Paper, names
+from tests.mounted import eventually
 
 
 def test_the_tree_is_definitions_documents_fields_and_files(paper: Paper) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.harness import Drive, LocalPlatform, Paper, eventually, names
+from tests.mount.harness import Drive, LocalPlatform, Paper, names
+from tests.mounted import eventually
 
 DEVICE = Path("/dev/fuse")
 _ROOT = Path(__file__).parents[2]

@@ -3,7 +3,8 @@
 import errno
 import os
 
-from tests.mount.harness import Paper, eventually, fails_with, may_fail_with, names, opened
+from tests.mount.harness import Paper, fails_with, may_fail_with, names, opened
+from tests.mounted import eventually
 
 
 def test_a_newer_version_by_somebody_else_stays_beside_ours(paper: Paper) -> None:

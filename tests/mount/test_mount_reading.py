@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.harness import Paper, eventually, fails_with, megabytes, names, opened
+from tests.mount.harness import Paper, fails_with, megabytes, names, opened
+from tests.mounted import eventually
 
 SIZE = 3
 DATA = megabytes(SIZE)

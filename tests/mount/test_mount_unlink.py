@@ -7,16 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.harness import (
-    Background,
-    LocalPlatform,
-    Mounting,
-    Paper,
-    eventually,
-    fails_with,
-    names,
-    opened,
-)
+from tests.mount.harness import Background, LocalPlatform, Mounting, Paper, fails_with, names, opened
+from tests.mounted import eventually
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from aerofs.sandbox import PRESETS
-from tests.mount.harness import LocalPlatform, Mounting, Paper, eventually
+from tests.mount.harness import LocalPlatform, Mounting, Paper
+from tests.mounted import eventually
 
 DIALECTS = {
     "action-upload": {"append_action": "Upload"},

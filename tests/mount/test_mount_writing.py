@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.harness import Background, Paper, eventually, megabytes, names, opened
+from tests.mount.harness import Background, Paper, megabytes, names, opened
+from tests.mounted import eventually
 
 
 @pytest.fixture

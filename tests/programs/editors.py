@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.mount.harness import eventually
+from tests.mounted import eventually
 from tests.programs.terminal import Terminal
 
 FILE = "notes.txt"

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.mount.harness import eventually
+from tests.mounted import eventually
 
 _BOUND = 30.0
 

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.mount.harness import eventually
+from tests.mounted import eventually
 from tests.programs.desk import Desk
 from tests.programs.editors import BACKUP, BEFORE, EDITORS, FILE, ONCE, TWICE, Editor, emacs, nano, vim
 from tests.programs.terminal import Terminal

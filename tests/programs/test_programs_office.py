@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.harness import eventually
+from tests.mounted import eventually
 from tests.programs.desk import Desk
 
 # odfpy ships no types; imported like this it is Any throughout.

@@ -340,15 +340,24 @@ async def test_ours_is_found_though_the_platform_composes_accents_in_another_way
 
 
 @pytest.mark.parametrize("strangers", [0, 1])
-async def test_a_yes_that_names_nothing_costs_one_list(bench: Bench, strangers: int) -> None:
+async def test_a_yes_that_names_nothing_is_proven_by_the_bytes(bench: Bench, strangers: int) -> None:
     put = await bench.save()
     bench.remote.silent = True
     if strangers:
         bench.remote.add(HERE, "a.txt", b"six")
     await bench.performer.perform(put)
-    assert bench.remote.asked == ["save", "list"] + ["download"] * 2 * strangers
+    assert bench.remote.asked == ["save", "list", "download"] + ["download"] * strangers
     assert put.row.added is not None
     assert dict(bench.remote.names(HERE))["a.txt"] == b"new"
+
+
+async def test_a_yes_that_names_nothing_is_looked_after_once_more_where_that_failed(bench: Bench) -> None:
+    put = await bench.save()
+    bench.remote.silent = True
+    bench.remote.failing["list"] = [LOST]
+    await bench.fails(put, UnavailableError)
+    await bench.performer.perform(put)
+    assert bench.remote.asked == ["save", "list", "list", "download"]
 
 
 async def test_a_yes_of_which_nothing_is_seen_is_not_repeated_for_ever(bench: Bench) -> None:
