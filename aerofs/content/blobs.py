@@ -283,6 +283,8 @@ class Blobs:
             disk = os.statvfs(self._directory)
         except OSError:
             return False
+        if not disk.f_blocks:
+            return False  # one that does not tell how large it is: what does not fit is noticed
         left = min(_LEFT_FREE * disk.f_blocks * disk.f_frsize, _LEFT_FREE_AT_MOST)
         return disk.f_bavail * disk.f_frsize - bytes_ < left
 

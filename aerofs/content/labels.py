@@ -1,7 +1,7 @@
 """What a file in the drafts' directory says for itself, should the journal lose its row: an extended attribute.
 
 It is written before the file is synced and holds the row as it was then, with its number. File systems without user
-attributes do without: the label is a second line of defence, the journal the first.
+attributes do without: the label is a second line of defence, the journal the first. Nothing else relies on it.
 """
 
 import logging
@@ -16,8 +16,23 @@ from aerofs.content.operations import OPERATION, Operation
 log = logging.getLogger(__name__)
 
 _NAME = "user.aerofs.save"
+_PROBE = "user.aerofs.probe"
 _ROOM = 3000
 """Bytes: ext4 keeps all attributes of a file in one block."""
+
+
+def check(directory: Path) -> None:
+    """Tell in the log where the file system keeps no labels: nobody else would notice before it is too late."""
+    try:
+        os.setxattr(directory, _PROBE, b"")
+        os.removexattr(directory, _PROBE)
+    except OSError as error:
+        log.warning(
+            "%s: the file system keeps no extended attributes (%s): should the journal be damaged, saves of which it "
+            "has lost the rows do not tell where they belong",
+            directory,
+            error.strerror,
+        )
 
 
 def write(path: Path, row: Operation) -> None:

@@ -17,6 +17,7 @@ from typing import Self
 
 from pydantic import TypeAdapter, ValidationError
 
+from aerofs.content import labels
 from aerofs.content.blobs import Blobs
 from aerofs.content.draft import sync_directory
 from aerofs.content.salvage import sound_journal
@@ -137,6 +138,7 @@ class Store(StateDirectory):
     _visiting = False
 
     def _open(self, opened: ExitStack) -> None:
+        labels.check(self.drafts)
         self.blobs = Blobs(self.directory / "blobs")
         opened.callback(self.blobs.close)
 

@@ -170,7 +170,7 @@ def _plain(files: Files) -> Files:
     return [(re.sub(r"\(conflict [^)]*\)", "(conflict)", name), data) for name, data in files]
 
 
-async def _died(office: Office, story: Story, after: int, *, answered: bool) -> bool:
+async def died(office: Office, story: Story, after: int, *, answered: bool) -> bool:
     """Do it until that many requests were made. False where it needs fewer."""
     async with office.mounted("alive") as drive, trio.open_nursery() as nursery:
         for document in office.documents:
@@ -232,7 +232,7 @@ async def test_a_death_at_any_request_leaves_the_work_done_once(
         office.clear()
         for path, data in story.before:
             office.add(f"invoice/{path}", data)
-        if not await _died(office, story, after, answered=answered):
+        if not await died(office, story, after, answered=answered):
             assert _plain(office.stored()) == story.after
             return
         async with office.mounted("dead") as drive:
