@@ -49,15 +49,17 @@ class Recognition:
         """
         unknown = [entry for entry in standing if entry.id not in row.bygone]
         named = [entry for entry in unknown if same_title(entry.name, row.title)]
+        if certain and row.copies and len(named) == 1 and named[0].size and named[0].size == row.size:
+            return named[0]  # the bytes did not pass through here, and are not to do so for this
         if certain and not named and len(unknown) == 1:
-            named = unknown  # the platform chose another name
+            named = unknown  # the platform may have chosen another name: the bytes will tell
         # What is copied on the platform keeps its bytes, whatever the field does with those that are brought up.
         changed = row.resizes and row.content is not None
-        if (certain or changed) and len(named) == 1:
+        if changed and len(named) == 1:
             return named[0]
         if changed and named:
             raise RefusedError(f"{row.path}: {len(named)} new files of this name, and ours cannot be told")
-        sized = [entry for entry in named if entry.size is None or entry.size == row.size]
+        sized = [entry for entry in named if _fits(row, entry)]
         return await self._equal(await self._expected(row), sized, row.path) if sized else None
 
     async def equal_to(
@@ -118,7 +120,12 @@ def could_be_ours(row: Operation, entry: Attachment) -> bool:
     """Whether an attachment in the field of a put may be what that brought up, as far as name and size tell."""
     if entry.id in row.bygone or not same_title(entry.name, row.title):
         return False
-    return entry.size in (None, row.size) or (row.resizes and row.content is not None)
+    return _fits(row, entry) or (row.resizes and row.content is not None)
+
+
+def _fits(row: Operation, entry: Attachment) -> bool:
+    # (Of what is moved, the size may not have been told.)
+    return entry.size in (None, row.size) or (row.content is None and not row.size)
 
 
 def mistakable(row: Operation, place: FieldRef, added: Attachment) -> bool:

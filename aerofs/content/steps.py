@@ -127,9 +127,10 @@ class Performer:
             if instead_of is not None:
                 self._took_the_place_of(put, instead_of)
             await self._actions.stands(put, added)
-        elif not await self._find_ours(put, certain=True):
+            return
+        await self._actions.step(put, maybe_sent=True)
+        if not await self._find_ours(put, certain=True):
             # Sending it again and again would fill the field with copies that nobody sees.
-            await self._actions.step(put, maybe_sent=True)
             raise ProtocolError(
                 f"{put.row.path}: the platform said yes, but the field does not show the file"
             )

@@ -160,3 +160,40 @@ async def test_an_old_version_that_was_put_back_unheard_goes_when_there_is_room_
         await drive.drained()
         assert office.stored() == [("1/few/a.txt", b"new")]
         drive.assert_nothing_left()
+
+
+# -- a yes that names nothing ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("theirs", ["a.txt", "other.txt"])
+@pytest.mark.parametrize("data", [b"theirs, longer", b"sam"])
+async def test_a_colleagues_file_is_not_ours_because_the_platform_said_yes(
+    office: Office, theirs: str, data: bytes
+) -> None:
+    """Though it is the only new one: ours is held, what it was to replace stands, and nothing of theirs is touched."""
+    office.add(A, b"old")
+    async with office.mounted() as drive:
+        assert await drive.read(A) == b"old"
+        office.sandbox.add_fault(Fault("save", "pretend"))
+        office.add(f"invoice/1/scan/{theirs}", data)
+        with pytest.raises(errors.ProtocolError):
+            await drive.write(A, b"our")
+        assert drive.states() == {"a.txt": "held"}
+        assert await drive.read(A) == b"our"
+        assert sorted(each for _, each in office.stored()) == sorted([b"old", data])
+        await drive.remove(A)
+        await drive.drained()
+        assert office.stored() == [(f"1/scan/{theirs}", data)]
+
+
+async def test_a_copy_is_not_what_else_arrived_because_the_platform_said_yes(office: Office) -> None:
+    office.add(A, b"our")
+    async with office.mounted() as drive:
+        await drive.find(A)
+        await drive.names("invoice/2/scan")
+        office.sandbox.add_fault(Fault("copy", "pretend"))
+        office.add("invoice/2/scan/other.txt", b"sam")
+        with pytest.raises(errors.ProtocolError):
+            await drive.rename(A, THERE)
+        await drive.drained()
+        assert office.stored() == [("1/scan/a.txt", b"our"), ("2/scan/other.txt", b"sam")]
