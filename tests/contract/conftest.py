@@ -289,9 +289,8 @@ class Office:
             found += [(f"{place}/{each.name}", each.data) for each in files]
         return sorted(found)
 
-    @property
-    def requests(self) -> Mapping[str, int]:
-        """Requests since the last look, by kind; documents that were read to find names are not counted."""
+    def take_requests(self) -> Mapping[str, int]:
+        """Requests by kind, counted anew from now on; documents that were read to find names are not counted."""
         counts = {
             kind: count
             for kind, count in self.sandbox.requests.items()

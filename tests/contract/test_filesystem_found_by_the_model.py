@@ -54,7 +54,7 @@ async def test_other_bytes_than_the_files_do_not_make_our_own_file_a_strangers(
         office.sandbox.add_fault(Fault("download", lie))
         await _queued(drive, A, b"once")
         await drive.drained()
-        assert office.requests["save"] == 1
+        assert office.take_requests()["save"] == 1
         assert office.stored() == [("1/scan/a.txt", b"once")]
         drive.assert_nothing_left()
 

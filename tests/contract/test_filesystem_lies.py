@@ -121,7 +121,7 @@ async def test_a_page_or_half_a_file_is_not_the_file_where_only_the_store_tells_
     async with office.mounted() as drive:
         await drive.find("invoice/1/scan/a.txt")
         assert await drive.read("invoice/1/scan/a.txt") == OLD
-        assert office.requests["download"] == 2
+        assert office.take_requests()["download"] == 2
     async with office.mounted("another disk") as drive:
         office.sandbox.add_fault(Fault("download", lie, after=after))
         handle = await drive.open("invoice/1/scan/a.txt", os.O_RDONLY)

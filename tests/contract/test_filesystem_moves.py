@@ -29,9 +29,9 @@ async def test_removing_a_file_is_one_request(office: Office) -> None:
     office.add(A, b"old")
     async with office.mounted() as drive:
         await drive.find(A)
-        _ = office.requests
+        office.take_requests()
         await drive.remove(A)
-        assert office.requests == {"delete": 1}
+        assert office.take_requests() == {"delete": 1}
         assert office.stored() == []
         drive.assert_nothing_left()
 
@@ -43,9 +43,9 @@ async def test_a_removed_file_whose_save_is_queued_leaves_nothing(office: Office
         await queued(drive, A, b"new")
         drive.network.away = False
         await drive.platform.probe()
-        _ = office.requests
+        office.take_requests()
         await drive.remove(A)
-        assert office.requests == {"delete": 1}
+        assert office.take_requests() == {"delete": 1}
         assert office.stored() == []
         assert await drive.names("invoice/1/scan") == []
         await drive.drained()
@@ -171,9 +171,9 @@ async def test_a_move_to_another_document_is_a_copy_and_a_delete(office: Office)
     async with office.mounted() as drive:
         inode = (await drive.find(A)).inode
         await drive.find("invoice/2/scan")
-        _ = office.requests
+        office.take_requests()
         await drive.rename(A, "invoice/2/scan/a.txt")
-        assert office.requests == {"copy": 1, "delete": 1}
+        assert office.take_requests() == {"copy": 1, "delete": 1}
         assert office.stored() == [("2/scan/a.txt", b"old")]
         assert (await drive.find("invoice/2/scan/a.txt")).inode == inode
         await drive.drained()
@@ -185,9 +185,9 @@ async def test_a_copy_that_tells_nothing_costs_one_list_more(office: Office) -> 
     office.add(A, b"old")
     async with office.mounted() as drive:
         await drive.find(A)
-        _ = office.requests
+        office.take_requests()
         await drive.rename(A, "invoice/2/scan/a.txt")
-        assert office.requests == {"copy": 1, "list": 1, "delete": 1}
+        assert office.take_requests() == {"copy": 1, "list": 1, "delete": 1}
         assert office.stored() == [("2/scan/a.txt", b"old")]
         drive.assert_nothing_left()
 
@@ -196,9 +196,9 @@ async def test_a_rename_within_a_field_uploads_and_deletes(office: Office) -> No
     office.add(A, b"old")
     async with office.mounted() as drive:
         await drive.read(A)
-        _ = office.requests
+        office.take_requests()
         await drive.rename(A, B)
-        assert office.requests == {"save": 1, "delete": 1}
+        assert office.take_requests() == {"save": 1, "delete": 1}
         assert office.stored() == [("1/scan/b.txt", b"old")]
         assert await drive.names("invoice/1/scan") == ["b.txt"]
         assert await drive.read(B) == b"old"
@@ -253,7 +253,7 @@ async def test_over_an_existing_file_the_target_goes_last(office: Office) -> Non
     first, second = office.add(A, b"one"), office.add(B, b"two")
     async with office.mounted() as drive:
         await drive.find(A)
-        _ = office.requests
+        office.take_requests()
         await drive.rename(A, B)
         deleted = [seen.path for seen in office.sandbox.traffic.recent if seen.kind == "delete"]
         assert office.stored() == [("1/scan/b.txt", b"one")]
@@ -287,9 +287,9 @@ async def test_a_queued_save_that_is_renamed_goes_up_under_the_new_name(office: 
         await queued(drive, A, b"new")
         await drive.rename(A, B)
         assert await drive.read(B) == b"new"
-        _ = office.requests
+        office.take_requests()
         await drive.back()
-        assert office.requests == {"save": 1, "delete": 1}
+        assert office.take_requests() == {"save": 1, "delete": 1}
         assert office.stored() == [("1/scan/b.txt", b"new")]
         drive.assert_nothing_left()
 
@@ -382,16 +382,16 @@ async def test_a_saved_file_renamed_while_it_is_open_is_let_go_at_its_close(offi
 async def test_a_local_name_stays_here_and_over_a_restart(office: Office, clock: MockClock) -> None:
     async with office.mounted() as drive:
         await drive.find("invoice/1/scan")
-        _ = office.requests
+        office.take_requests()
         await drive.write("invoice/1/scan/.a.txt.swp", b"swap")
         await later(clock, 120)
-        assert office.requests == {}
+        assert office.take_requests() == {}
         assert drive.states() == {".a.txt.swp": "local"}
     async with office.mounted() as drive:
         assert await drive.read("invoice/1/scan/.a.txt.swp") == b"swap"
-        assert office.requests == {}
+        assert office.take_requests() == {}
         await drive.remove("invoice/1/scan/.a.txt.swp")
-        assert office.requests == {}
+        assert office.take_requests() == {}
         await until(lambda: not drive.store.journal.load())
         drive.assert_nothing_left()
 
@@ -410,17 +410,17 @@ async def test_a_backup_and_a_new_file_are_one_save_and_one_delete(office: Offic
     office.add(A, b"old")
     async with office.mounted() as drive:
         await drive.read(A)
-        _ = office.requests
+        office.take_requests()
         await drive.rename(A, A + "~")
         assert office.stored() == [("1/scan/a.txt", b"old")]
         assert await drive.names("invoice/1/scan") == ["a.txt~"]
         await drive.write(A, b"new")
-        assert office.requests == {"save": 1, "delete": 1}
+        assert office.take_requests() == {"save": 1, "delete": 1}
         assert office.stored() == [("1/scan/a.txt", b"new")]
         assert await drive.read(A + "~") == b"old"
         assert await drive.names("invoice/1/scan") == ["a.txt", "a.txt~"]
         await drive.remove(A + "~")
-        assert office.requests == {}
+        assert office.take_requests() == {}
         assert office.stored() == [("1/scan/a.txt", b"new")]
         drive.assert_nothing_left()
 
@@ -430,12 +430,12 @@ async def test_a_file_put_aside_is_back_when_no_new_one_comes(office: Office, cl
     async with office.mounted() as drive:
         await drive.read(A)
         await drive.rename(A, A + "~")
-        _ = office.requests
+        office.take_requests()
         await later(clock, 61)
         await until(lambda: not drive.filesystem._tree.placed())
         assert await drive.names("invoice/1/scan") == ["a.txt"]
         assert await drive.read(A) == b"old"
-        assert office.requests == {}
+        assert office.take_requests() == {}
         drive.assert_nothing_left()
 
 
@@ -474,7 +474,7 @@ async def test_a_temporary_file_renamed_over_the_original_is_a_save_and_a_delete
     office.add(A, b"old")
     async with office.mounted() as drive:
         await drive.find(A)
-        _ = office.requests
+        office.take_requests()
         handle = await drive.open("invoice/1/scan/sedAbCdEf", os.O_RDWR | os.O_CREAT | os.O_EXCL)
         await drive.filesystem.write(handle, 0, b"new")
         await drive.close(handle)
@@ -486,7 +486,7 @@ async def test_a_temporary_file_renamed_over_the_original_is_a_save_and_a_delete
                 assert (f"1/scan/{A[-5:]}", b"old") in office.stored()
                 hold.release()
         await drive.drained()
-        assert office.requests == {"save": 1, "delete": 1}
+        assert office.take_requests() == {"save": 1, "delete": 1}
         assert office.stored() == [("1/scan/a.txt", b"new")]
         assert await drive.names("invoice/1/scan") == ["a.txt"]
         drive.assert_nothing_left()
@@ -545,9 +545,9 @@ async def test_the_only_file_of_a_field_for_one_is_replaced(office: Office) -> N
     office.add("invoice/1/single/a.txt", b"old")
     async with office.mounted() as drive:
         await drive.find("invoice/1/single/a.txt")
-        _ = office.requests
+        office.take_requests()
         await drive.write("invoice/1/single/a.txt", b"new")
-        assert office.requests == {"list": 1, "save": 1}
+        assert office.take_requests() == {"list": 1, "save": 1}
         assert office.stored() == [("1/single/a.txt", b"new")]
         drive.assert_nothing_left()
 

@@ -143,18 +143,19 @@ async def test_ten_minutes_away_and_five_saves_are_one_upload_of_the_last(
     async with office.mounted(document_ttl=TTL) as drive, watched(drive):
         await shown(drive, b"old")
         drive.network.away, drive.network.silent = True, silent
-        _, began = office.requests, trio.current_time()
+        office.take_requests()
+        began = trio.current_time()
         data, attributes = await outage(drive, clock, EDITORS[editor])
         assert trio.current_time() - began >= OUTAGE
         assert len(drive.network.attempts) <= OUTAGE / PROBE_PAUSE + 4 * SAVES
-        assert office.requests == {}
+        assert office.take_requests() == {}
         drive.network.away = False
         returned = trio.current_time()
         while drive.filesystem.saves() and trio.current_time() < returned + 60:
             await passes(drive, clock, 0.5)
         # Not at the end of a pause of minutes; but a probe that gets no answer is given up after its own five seconds.
         assert trio.current_time() - returned <= (2 if silent else 1) * PROBE_PAUSE + SOON
-        assert office.requests == {"save": 1, "delete": 1}
+        assert office.take_requests() == {"save": 1, "delete": 1}
         assert office.stored() == [("1/scan/a.txt", data)]
         await shown(drive, data, attributes)
         drive.assert_nothing_left()
@@ -169,12 +170,12 @@ async def test_after_a_crash_in_the_outage_the_next_mount_uploads_the_last_of_fi
         await shown(drive, b"old")
         drive.network.away = True
         data, attributes = await outage(drive, clock, EDITORS[editor])
-    _ = office.requests
+    office.take_requests()
     async with office.mounted(document_ttl=TTL) as drive:
         await shown(drive, data, attributes)
         await drive.drained()
         assert office.stored() == [("1/scan/a.txt", data)]
-        sent = office.requests
+        sent = office.take_requests()
         assert (sent["save"], sent["delete"]) == (1, 1)
         assert set(sent) <= {"save", "delete", "list"}  # nobody knows whether the last try was carried out
         await shown(drive, data, attributes)
@@ -214,13 +215,13 @@ async def test_an_editor_that_puts_its_backup_back_when_the_close_fails_finds_th
             await drive.rename(f"{A}~", A)
             await passes(drive, clock, 120)
             await shown(drive, b"old")
-        _ = office.requests
+        office.take_requests()
         drive.network.away = False
         await passes(drive, clock, PROBE_PAUSE + SOON)
         await drive.drained()
         await drive.write(A, b"at last")
         assert office.stored() == [("1/scan/a.txt", b"at last")]
-        assert office.requests.get("save", 0) <= 2  # the original once more, at most
+        assert office.take_requests().get("save", 0) <= 2  # the original once more, at most
         await shown(drive, b"at last")
         drive.assert_nothing_left()
 
@@ -232,7 +233,7 @@ async def test_saves_during_one_slow_upload_are_one_more(office: Office) -> None
     office.add(A, b"old")
     async with office.mounted(close_wait=0) as drive:
         await drive.find(A)
-        _ = office.requests
+        office.take_requests()
         with office.sandbox.hold("save") as hold:
             for number in range(6):
                 await drive.write(A, b"version %d" % number)
@@ -240,7 +241,7 @@ async def test_saves_during_one_slow_upload_are_one_more(office: Office) -> None
                     await hold.arrived()
                 assert await drive.read(A) == b"version %d" % number
         await drive.drained()
-        assert office.requests == {"save": 2, "delete": 2}
+        assert office.take_requests() == {"save": 2, "delete": 2}
         assert office.stored() == [("1/scan/a.txt", b"version 5")]
         drive.assert_nothing_left()
 
@@ -249,7 +250,7 @@ async def test_saves_by_rename_during_one_slow_upload_are_one_more(office: Offic
     office.add(A, b"old")
     async with office.mounted(close_wait=0, rename_wait=0.1) as drive:
         await drive.find(A)
-        _ = office.requests
+        office.take_requests()
         with office.sandbox.hold("save") as hold:
             for number in range(6):
                 await drive.write(f"{A}~", b"version %d" % number)
@@ -259,7 +260,7 @@ async def test_saves_by_rename_during_one_slow_upload_are_one_more(office: Offic
                 assert await drive.read(A) == b"version %d" % number
                 assert await drive.names("invoice/1/scan") == ["a.txt"]
         await drive.drained()
-        assert office.requests == {"save": 2, "delete": 2}
+        assert office.take_requests() == {"save": 2, "delete": 2}
         assert office.stored() == [("1/scan/a.txt", b"version 5")]
         drive.assert_nothing_left()
 
@@ -274,10 +275,10 @@ async def test_saves_after_one_that_was_refused_are_one(office: Office) -> None:
                 await drive.write(A, b"version %d" % number)
             assert drive.states() == {"a.txt": "held"}
         office.sandbox.tokens[office.sandbox.token] = Access()
-        _ = office.requests
+        office.take_requests()
         await drive.write(A, b"version 4")
         await drive.drained()
-        assert office.requests == {"save": 1, "delete": 1}
+        assert office.take_requests() == {"save": 1, "delete": 1}
         assert office.stored() == [("1/scan/a.txt", b"version 4")]
         drive.assert_nothing_left()
 
@@ -288,7 +289,7 @@ async def test_a_file_that_is_flushed_now_and_then_for_hours_costs_a_save_in_fiv
     """A shell with `exec 3>>log`, and a line now and then: every one is flushed, and none waits for long."""
     async with office.mounted() as drive:
         handle = await drive.open(A, WRITE_NEW)
-        _ = office.requests
+        office.take_requests()
         waited, longest = 0.0, 0.0
         for written in range(1, 61):
             await drive.filesystem.write(handle, written - 1, b"x")
@@ -301,7 +302,7 @@ async def test_a_file_that_is_flushed_now_and_then_for_hours_costs_a_save_in_fiv
                 longest = max(longest, waited)
         assert longest <= 300 + 20
         # An hour is twelve times five minutes; the first quiets are shorter.
-        assert office.requests["save"] <= 12 + 8
+        assert office.take_requests()["save"] <= 12 + 8
         await drive.close(handle)
         await drive.drained()
         assert office.stored() == [("1/scan/a.txt", b"x" * 60)]
@@ -315,13 +316,13 @@ async def test_a_file_that_is_never_quiet_is_saved_every_five_minutes_all_the_sa
         handle = await drive.open(A, WRITE_NEW)
         await drive.filesystem.write(handle, 0, b"x")
         await drive.filesystem.flush(handle)
-        _ = office.requests
+        office.take_requests()
         for line in range(1, 3 * 60):
             await drive.filesystem.write(handle, line, b"x")
             await drive.filesystem.flush(handle)
             await passes(drive, clock, 4.0)
         await until(lambda: "uploading" not in drive.states().values())
-        assert office.requests["save"] == 2  # twelve minutes
+        assert office.take_requests()["save"] == 2  # twelve minutes
         await drive.close(handle)
         await drive.drained()
         drive.assert_nothing_left()
@@ -335,11 +336,11 @@ async def test_the_quiet_of_a_file_that_was_closed_is_short_again(office: Office
             await drive.filesystem.flush(handle)
             await drive.filesystem.write(handle, 0, b"two")
             await drive.filesystem.flush(handle)
-            _ = office.requests
+            office.take_requests()
             await passes(drive, clock, 6.0)
             await until(lambda: office.stored() == [("1/scan/a.txt", b"two")])
             await until(lambda: not drive.filesystem.saves())
-            assert office.requests["save"] == 1
+            assert office.take_requests()["save"] == 1
             await drive.close(handle)
         await drive.drained()
         drive.assert_nothing_left()

@@ -15,12 +15,12 @@ from tests.contract.conftest import WRITE_NEW, Office, later, settled_down, unti
 async def test_a_new_file_is_one_request(office: Office) -> None:
     async with office.mounted() as drive:
         await drive.find("invoice/1/scan")
-        _ = office.requests
+        office.take_requests()
         await drive.write("invoice/1/scan/a.txt", b"new")
-        assert office.requests == {"save": 1}
+        assert office.take_requests() == {"save": 1}
         assert office.stored() == [("1/scan/a.txt", b"new")]
         assert await drive.read("invoice/1/scan/a.txt") == b"new"
-        assert office.requests == {}
+        assert office.take_requests() == {}
         drive.assert_nothing_left()
 
 
@@ -28,9 +28,9 @@ async def test_an_overwritten_file_is_a_save_and_a_delete(office: Office) -> Non
     office.add("invoice/1/scan/a.txt", b"old")
     async with office.mounted() as drive:
         await drive.find("invoice/1/scan/a.txt")
-        _ = office.requests
+        office.take_requests()
         await drive.write("invoice/1/scan/a.txt", b"new")
-        assert office.requests == {"save": 1, "delete": 1}
+        assert office.take_requests() == {"save": 1, "delete": 1}
         assert office.stored() == [("1/scan/a.txt", b"new")]
         drive.assert_nothing_left()
 
@@ -58,7 +58,7 @@ async def test_an_empty_file_that_stays_open_is_uploaded_after_two_seconds_of_qu
         assert office.stored() == [("1/scan/a.txt", b"")]
         await drive.close(handle)
         await drive.drained()
-        assert office.requests["save"] == 1
+        assert office.take_requests()["save"] == 1
         drive.assert_nothing_left()
 
 
@@ -71,7 +71,7 @@ async def test_a_file_truncated_for_rewriting_is_not_uploaded_empty(office: Offi
         await drive.filesystem.write(handle, 0, b"new")
         await drive.close(handle)
         assert office.stored() == [("1/scan/a.txt", b"new")]
-        assert office.requests["save"] == 1
+        assert office.take_requests()["save"] == 1
         drive.assert_nothing_left()
 
 
@@ -83,7 +83,7 @@ async def test_a_handle_that_is_flushed_again_and_again_costs_two_uploads(office
             await drive.filesystem.flush(handle)
         await drive.filesystem.release(handle)
         await drive.drained()
-        assert office.requests == {"save": 2, "delete": 1}
+        assert office.take_requests() == {"save": 2, "delete": 1}
         assert office.stored() == [("1/scan/a.txt", b"x" * 10)]
         drive.assert_nothing_left()
 
@@ -199,7 +199,7 @@ async def test_fsync_puts_the_draft_into_the_journal_and_uploads_nothing(office:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(drive.filesystem.fsync, handle)
             nursery.start_soon(drive.filesystem.fsync, handle)
-        assert office.requests == {}
+        assert office.take_requests() == {}
         (row,) = drive.store.journal.load()
         assert row.state == "local"
         office.copy_disk("state", "after")
@@ -255,10 +255,10 @@ async def test_of_five_saves_while_the_platform_is_away_the_last_one_is_uploaded
             with pytest.raises(errors.UnavailableError):
                 await drive.write("invoice/1/scan/a.txt", b"version %d" % count)
         assert trio.current_time() - started < 60  # no close waited for a platform that is not there
-        _ = office.requests
+        office.take_requests()
         await drive.back()
         assert office.stored() == [("1/scan/a.txt", b"version 4")]
-        assert office.requests == {"save": 1, "delete": 1}
+        assert office.take_requests() == {"save": 1, "delete": 1}
         drive.assert_nothing_left()
 
 
@@ -362,12 +362,12 @@ async def test_a_denied_save_is_held_and_the_bytes_stay_here(office: Office) -> 
             await drive.write("invoice/1/scan/a.txt", b"new")
         assert drive.states() == {"a.txt": "held"}
         await drive.drained()
-    _ = office.requests
+    office.take_requests()
     async with office.mounted() as drive:
         await drive.drained()
         await wait_all_tasks_blocked(0.02)
         assert drive.states() == {"a.txt": "held"}
-        assert office.requests == {}  # held, also by the next mount
+        assert office.take_requests() == {}  # held, also by the next mount
         assert await drive.read("invoice/1/scan/a.txt") == b"new"
         office.sandbox.tokens[office.sandbox.token] = Access()
         drive.filesystem._uploads.retry(held=True)

@@ -28,7 +28,7 @@ async def test_as_many_as_the_lane_has_places_are_brought_up_at_the_same_time(of
             assert (states.count("uploading"), states.count("queued")) == (3, 9)
         await drive.drained()
         assert stored(office) == NAMES
-        assert office.requests == {"save": 12}
+        assert office.take_requests() == {"save": 12}
         drive.assert_nothing_left()
 
 
@@ -38,7 +38,7 @@ async def test_each_arrives_once_where_answers_are_lost(office: Office) -> None:
         await save_all(drive)
         await drive.drained()
         assert stored(office) == NAMES
-        assert office.requests["save"] == 12
+        assert office.take_requests()["save"] == 12
         drive.assert_nothing_left()
 
 
