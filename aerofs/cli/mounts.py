@@ -50,6 +50,11 @@ class Found:
         """What is not on the platform yet."""
         return [save for save in self.status.get("saves") or [] if isinstance(save, dict)]
 
+    @property
+    def troubles(self) -> list[str]:
+        """What keeps the saves, or some of them, from being seen; a sentence each."""
+        return [str(trouble) for trouble in self.status.get("troubles") or []]
+
 
 def find(place: Path | None = None, *, state_dir: Path | None = None) -> list[Found]:
     """The mount at `place`, running or not; without it every one that runs, or has left something.

@@ -46,20 +46,30 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="A list of saves, as JSON.")] = False,
     state_dir: mounts.StateDir = None,
 ) -> None:
-    """List the saves of the mount at MOUNTPOINT, or of all, also of those that do not run."""
+    """List the saves of the mount at MOUNTPOINT, or of all, also of those that do not run.
+
+    The exit code is 1 where not all could be read.
+    """
     found = mounts.find(place, state_dir=state_dir)
+    troubles = [trouble for mount in found for trouble in mount.troubles]
     if as_json:
         listed = [save | {"mountpoint": mount.place} for mount in found for save in mount.saves]
         typer.echo(json.dumps(listed, indent=2, ensure_ascii=False))
-        return
+    else:
+        _show(found)
+    if troubles:
+        raise AerofsError("; ".join(troubles))
+
+
+def _show(found: list[mounts.Found]) -> None:
     console = showing.plain_console()
-    waiting = [mount for mount in found if mount.saves]
-    if not waiting:
+    if not any(mount.saves or mount.troubles for mount in found):
         console.print("every save is on the platform")
-    for mount in waiting:
-        state = "" if mount.socket else "  (not mounted)"
-        console.print(Text(mount.place, style="bold") + Text(state, style="yellow"))
-        console.print(showing.table_of(mount.saves))
+    for mount in found:
+        if mount.saves:
+            state = "" if mount.status["mounted"] else "  (not mounted)"
+            console.print(Text(mount.place, style="bold") + Text(state, style="yellow"))
+            console.print(showing.table_of(mount.saves))
 
 
 @app.command("retry")
@@ -76,11 +86,20 @@ def retry(
     console = showing.plain_console()
     found = mounts.find(mount, state_dir=state_dir)
     chosen = found if number is None else [_with(number, found)]
-    failed = 0
+    failed, refused = 0, []
     for each in chosen:
-        for save in _retried(each, number):
+        try:
+            retried = _retried(each, number)
+        except AerofsError as error:
+            refused.append(error)
+            continue
+        for save in retried:
             console.print(_outcome(save))
             failed += save["state"] == "held"
+    if len(refused) == 1:
+        raise refused[0]
+    if refused:
+        raise AerofsError("; ".join(map(str, refused)))
     if failed:
         raise AerofsError(f"{showing.saves(failed)} refused again")
 
@@ -89,7 +108,7 @@ def _retried(found: mounts.Found, number: int | None) -> list[dict[str, Any]]:
     if found.socket is not None:
         answer = control.call(found.socket, "retry", silence=_DECISION_BOUND, save=number)
         return list(answer)
-    if not found.saves:
+    if not (found.saves or found.troubles):
         return []
     with Unmounted(_directory(found)) as state:
         return [decisions.shown(row) | {"state": "later"} for row in state.retry(number)]
@@ -186,10 +205,13 @@ def _with(number: int, found: list[mounts.Found]) -> mounts.Found:
 
     Raises:
         NotFoundError: None has it.
+        AerofsError: None is seen to have it, but not all could be read.
         RefusedError: Several have it.
     """
     having = [mount for mount in found if any(save["id"] == number for save in mount.saves)]
     if not having:
+        if troubles := [trouble for mount in found for trouble in mount.troubles]:
+            raise AerofsError(f"there is no save {number} in what can be read; {'; '.join(troubles)}")
         raise decisions.unknown(number)
     if len(having) > 1:
         places = " and ".join(mount.place for mount in having)
@@ -198,10 +220,11 @@ def _with(number: int, found: list[mounts.Found]) -> mounts.Found:
 
 
 def _directory(found: mounts.Found) -> Path:
-    if found.directory is None:
+    if found.directory is None and found.status.get("pid"):
         raise NotFoundError(
             f"{found.place}: process {found.status.get('pid')} is at work on it; wait for its end"
         )
-    if found.status["troubles"]:
-        raise AerofsError(f"{found.status['troubles'][0]}; it is not changed before a mount has recovered it")
+    if found.troubles or found.directory is None:
+        told = "; ".join(found.troubles) or f"{found.place} cannot be asked"
+        raise AerofsError(f"{told}; it is not changed before a mount has recovered it")
     return found.directory

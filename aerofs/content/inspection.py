@@ -62,9 +62,21 @@ def inspect(directory: Path) -> Inspection:
         if journal.exists():
             rows, unreadable = _rows(journal, held=held)
             troubles += unreadable
+        elif drafts := _drafts(directory):
+            troubles.append(
+                f"the journal {journal} is missing; the next mount takes up what the files in {DRAFTS} tell ({drafts})"
+            )
     except (OSError, sqlite3.Error) as error:
         troubles.append(f"the journal {journal} cannot be read: {error}")
     return Inspection(directory, held, pid, owner_of(directory), rows, tuple(troubles))
+
+
+def _drafts(directory: Path) -> int:
+    """How many files there are that nobody has brought up yet, as far as that is seen."""
+    try:
+        return sum(1 for _ in (directory / DRAFTS).iterdir())
+    except FileNotFoundError:
+        return 0
 
 
 def _held(lock: Path) -> tuple[bool, int | None]:

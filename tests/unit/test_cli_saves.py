@@ -5,7 +5,7 @@ import os
 import sqlite3
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -126,6 +126,37 @@ def test_a_journal_that_is_damaged_in_part_is_not_changed(
     assert run("saves", "discard", row.id, "--yes") == 1
     assert "row 2 cannot be read" in capsys.readouterr().err
     assert len(left.drafts("a")) == 2
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "damaged": lambda journal: journal.write_bytes(b"no database" * 1000),
+    "empty": lambda journal: journal.write_bytes(b""),
+    "missing": lambda journal: journal.unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_saves_that_cannot_be_read_are_not_said_to_be_on_the_platform(
+    damage: str, left: Left, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    left.add("a", HELD)
+    left.add("b", replace(HELD, title="other"), HELD)
+    journal = left.root / "a" / "journal.sqlite"
+    DAMAGES[damage](journal)
+    assert run("status", "/mnt/a") == 1
+    assert f"the journal {journal}" in capsys.readouterr().out
+    for words in (["list"], ["list", "--json"], ["list", "/mnt/a"], ["retry", "--all"]):
+        assert run("saves", *words) == 1
+        said = capsys.readouterr()
+        assert f"the journal {journal}" in said.err
+        assert "on the platform" not in said.out
+    for words in (["retry", "3"], ["discard", "3", "--yes"], ["export", "3", tmp_path / "x"]):
+        assert run("saves", *words) == 1
+        said = capsys.readouterr()
+        assert "there is no save 3 in what can be read" in said.err
+        assert f"the journal {journal}" in said.err
+    assert [row.state for row in left.rows("b")] == [State.QUEUED, State.QUEUED]  # by --all
+    assert left.drafts("a") == ["0.draft"]
 
 
 def test_conflicts_are_shown_with_both_names(left: Left, capsys: pytest.CaptureFixture[str]) -> None:
