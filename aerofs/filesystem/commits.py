@@ -261,7 +261,9 @@ class Commits:
                 accepted=draft.size if accepted else None,
             )
             noted = Noted(self._journal.numbered(named), path, draft.changes)
-            supplanted = self.supplanting.rows(node) if accepted else ()
+            # (A file that has only a name of this machine is what that name stands for, at once.)
+            supplants = accepted or node.life is Life.LOCAL
+            supplanted = self.supplanting.rows(node) if supplants else ()
             gone = (*_former(former, noted.row), *supplanted)
             try:
                 await self._write(noted, draft, instead_of=gone, durable=durable)
@@ -270,7 +272,7 @@ class Commits:
                     draft.leave(path)
                 raise
             node.noted = noted
-            if accepted:
+            if supplants:
                 self.supplanting.gone(node)
             if former is not None and former.path != path:
                 draft.leave(former.path)

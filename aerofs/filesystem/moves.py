@@ -190,10 +190,10 @@ class Moves:
 
     async def _to_local(self, node: FileNode, home: FieldNode, name: str, target: FileNode | None) -> None:
         """`x` becomes `x~`: the platform keeps its copy until a new `x` arrives, or `x` is back after a while."""
-        if target is not None:
-            await self._unlinking.unlink(home, name)
         async with self._commits.lock(node):
             await self._await_busy(node)
+            if target is not None:
+                await self._unlinking.unlink(home, name, taker=node)
             was_real = node.life is Life.REAL
             old_home, old_name = node.home, node.name
             self._move_here(node, home, name)

@@ -61,8 +61,13 @@ class Unlinking:
         self._read_only = read_only
         self._wait = wait
 
-    async def unlink(self, parent: Directory, name: str) -> None:
+    async def unlink(self, parent: Directory, name: str, *, taker: FileNode | None = None) -> None:
         """Remove a file: from the platform, if it is there.
+
+        Args:
+            parent: Where it is.
+            name: Its name.
+            taker: The file that gets the name, if that is why; the rows of the former one go with its next.
 
         Raises:
             NotFoundError, IsDirectoryError, ReadOnlyError: As unlink(2).
@@ -89,8 +94,11 @@ class Unlinking:
                 self._tree.plain(node)
             else:
                 self._tree.unname(node)
-            await self._commits.outcomes.forget_row(node, durable=life is Life.REAL)
-            await self._commits.forget_supplanted(node)
+            if taker is not None:
+                self._commits.supplanting.take(taker, node)
+            else:
+                await self._commits.outcomes.forget_row(node, durable=life is Life.REAL)
+                await self._commits.forget_supplanted(node)
         if node.handles == 0:
             self._commits.outcomes.discard_draft(node)
 
@@ -142,6 +150,7 @@ class Unlinking:
         """
         if work.settled.is_set():
             return
+        before = work.row
         await self._uploads.cancel(work)
         row = work.row
         if not (work.running or row.maybe_sent or row.added or row.retire):
@@ -150,5 +159,6 @@ class Unlinking:
             await self._uploads.resolved(work)
         work.unwatched = not work.settled.is_set()
         if work.row.state is State.HELD and work.unwatched:
-            await self._uploads.restore(work)
-            raise work.error or RefusedError(f"{work.row.path}: cannot be taken back")
+            refusal = work.error or RefusedError(f"{work.row.path}: cannot be taken back")
+            await self._uploads.restore(work, before)
+            raise refusal

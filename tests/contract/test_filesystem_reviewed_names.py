@@ -10,6 +10,8 @@ import pytest
 
 from tests.contract.conftest import WRITE_NEW, Drive, Office
 from tests.contract.test_filesystem_names_taken import (
+    BACKUP,
+    FIELD,
     OLD,
     TEMPORARY,
     A,
@@ -20,6 +22,8 @@ from tests.contract.test_filesystem_names_taken import (
     refused,
     written,
 )
+
+OTHER = f"{FIELD}/b.part"
 
 
 async def _held_and_written_on(drive: Drive, passed: Passed) -> None:
@@ -73,6 +77,30 @@ async def _published_while_open(drive: Drive, passed: Passed) -> None:
         await drive.close(handle)
 
 
+async def _kept_under_another_local_name(drive: Drive, passed: Passed) -> None:
+    await drive.write(TEMPORARY, b"new")
+    passed(1)
+    await drive.rename(TEMPORARY, OTHER)
+    passed(2)
+
+
+async def _over_an_older_local_name(drive: Drive, passed: Passed) -> None:
+    await drive.write(OTHER, b"older")
+    await drive.write(TEMPORARY, b"new")
+    passed(1)
+    await drive.rename(TEMPORARY, OTHER)
+    passed(2)
+
+
+async def _aside_over_an_older_backup(drive: Drive, passed: Passed) -> None:
+    """What is put aside is a save that waits."""
+    await drive.write(BACKUP, b"older")
+    await refused(drive, B, b"held b")
+    passed(1)
+    await drive.rename(B, BACKUP)
+    passed(2)
+
+
 STORIES = {
     "held, written on and synced": Story(
         _held_and_written_on, (OLD, {"a.txt": b"two", **OLD}, {"b.txt": b"two"}), since=1
@@ -92,6 +120,24 @@ STORIES = {
     ),
     "a local name, open and synced": Story(
         _published_while_open, (OLD, {"a.part": b"new", **OLD}, {"b.txt": b"new"}), since=1
+    ),
+    "a local name, to another one": Story(
+        _kept_under_another_local_name, (OLD, {"a.part": b"new", **OLD}, {"b.part": b"new", **OLD}), since=1
+    ),
+    "a local name, over another one": Story(
+        _over_an_older_local_name,
+        (OLD, {"a.part": b"new", "b.part": b"older", **OLD}, {"b.part": b"new", **OLD}),
+        since=1,
+    ),
+    "a held save, aside over an older backup": Story(
+        _aside_over_an_older_backup,
+        (
+            OLD,
+            {"b.txt": b"held b", "b.txt~": b"older"},
+            {"b.txt": b"held b", "b.txt~": b"held b"},  # what is aside is back after a crash
+            {"b.txt~": b"held b"},
+        ),
+        since=1,
     ),
 }
 
