@@ -13,7 +13,8 @@ import trio
 
 from aerofs.content.blobs import Blobs
 from aerofs.content.draft import Draft
-from aerofs.content.journal import Fact, Journal
+from aerofs.content.facts import Fact
+from aerofs.content.journal import Journal
 from aerofs.content.operations import left_by
 from aerofs.content.work import Work
 from aerofs.errors import AerofsError
@@ -64,70 +65,12 @@ class Outcomes:
 
     def follow(self, node: FileNode, work: Work, *, frozen: Path | None = None) -> None:
         """Let the file learn how its operation goes."""
-        earlier, node.work = node.pending, work
-        work.hidden, node.hidden = [*node.hidden], ()
-        before: list[tuple[Attachment | None, FieldRef | None]] = []
+        followed = _Followed(node, work, frozen, self, self._tree)
+        work.announced, work.retracted = followed.announced, followed.retracted
+        work.takes_content = followed.settled
 
-        def announced(added: Attachment) -> None:
-            if not before:
-                before.append((node.attachment, node.stands))
-            if node.attachment is not None and self._tree.is_placed(node):
-                work.hidden.append(node.attachment.id)
-            size = added.size if added.size is not None else work.row.size
-            node.attachment, node.stands = replace(added, size=size), work.row.place
-            had_own = node.beside is None
-            self._tree.became(node, asked=work.row.file_name)
-            if had_own:
-                self.stand_beside(node, node)
-            self.remember(node)  # times that were set since the row was written
-
-        def retracted() -> None:
-            # (After a crash it stood from the start, and what it was before is not known.)
-            earlier, stood = before.pop() if before else (None, None)
-            if node.attachment is not None:
-                self._tree.parted(node.attachment.id)
-            if self._tree.is_placed(node) and node.attachment is not None:
-                self._tree.overlay.unhide(node.attachment.id)
-                if earlier is not None:
-                    work.hidden.remove(earlier.id)
-            node.attachment, node.stands = earlier, stood
-
-        def settled(done: Work) -> bool:
-            if node.work is work:
-                # (One that it was to follow may still be there, if this one was dropped.)
-                node.work = earlier if earlier is not None and not earlier.settled.is_set() else None
-            self._keep_hidden_for_heirs(node, done)
-            kept = self._settled(node, done, frozen)
-            for attachment in done.shown_again():
-                self._tree.overlay.unhide(attachment)
-            return kept
-
-        work.announced, work.retracted, work.takes_content = announced, retracted, settled
-
-    def _keep_hidden_for_heirs(self, node: FileNode, work: Work) -> None:
-        """A file was renamed over, and is over: what it was is not seen before whoever took its name is settled."""
-        if node.life is not Life.UNLINKED or node.attachment is None or not self._tree.is_placed(node):
-            return
-        for heir in work.heirs:
-            if any(old.attachment == node.attachment.id for old in heir.row.retire):
-                self._tree.overlay.hide(node.attachment.id)
-                heir.hidden.append(node.attachment.id)
-        for taker in self._tree.placed():
-            if taker.follows is work and taker is not node:
-                self._hand_on(taker, work)
-
-    def _hand_on(self, taker: FileNode, work: Work) -> None:
-        """What an operation leaves is the affair of a file that took the name, and has not been saved yet."""
-        left = left_by(work.row)
-        for old in left:
-            self._tree.overlay.hide(old.attachment)
-        taker.follows, taker.retire = None, (*left, *taker.retire)
-        taker.hidden += tuple(old.attachment for old in left)
-        if taker.journalled and taker.life is Life.REAL:
-            self._journal_anew(taker)
-
-    def _settled(self, node: FileNode, work: Work, frozen: Path | None) -> bool:
-        """The operation is over. Returns whether the node keeps the local file."""
+    def over(self, node: FileNode, work: Work, frozen: Path | None) -> bool:
+        """An operation of the file is settled. Returns whether the node keeps the local file of its bytes."""
         draft = node.draft
         kept = frozen is not None and draft is not None and draft.release_frozen(frozen)
         if node.life is Life.UNLINKED:
@@ -144,6 +87,16 @@ class Outcomes:
             # The row of an fsync since then names what this operation was to replace.
             self._journal_anew(node)
         return kept
+
+    def hand_on(self, taker: FileNode, work: Work) -> None:
+        """What an operation leaves is the affair of a file that took the name, and has not been saved yet."""
+        left = left_by(work.row)
+        for old in left:
+            self._tree.overlay.hide(old.attachment)
+        taker.follows, taker.retire = None, (*left, *taker.retire)
+        taker.hidden += tuple(old.attachment for old in left)
+        if taker.journalled and taker.life is Life.REAL:
+            self._journal_anew(taker)
 
     def stand_beside(self, node: FileNode, former: FileNode | None) -> None:
         """A file has the name that a former one had: if only for a while, then this one too."""
@@ -233,6 +186,9 @@ class Outcomes:
         node.draft = Draft(kept, limit=refused.limit, spool=refused.spool)
         node.draft.freeze()
         node.committed = node.draft.changes
+        if (node.place, node.name) != (work.row.place, work.row.file_name):
+            node.committed = -1  # the name that it got since was to come with the bytes that are lost
+            self._save(node)
         if node.journalled:
             # The row of an fsync, whose bytes go with the refused draft.
             self._nursery.start_soon(self._forget_row_alone, node)
@@ -266,7 +222,7 @@ class Outcomes:
     def remember(self, node: FileNode) -> None:
         """Keep the local facts of a file that is on the platform."""
         if node.attachment is not None:
-            self._journal.remember(node.attachment.id, Fact(node.inode, node.mtime_ns, node.mode))
+            self._journal.facts.remember(node.attachment.id, Fact(node.inode, node.mtime_ns, node.mode))
 
     async def forget_row(self, node: FileNode, *, durable: bool = False) -> None:
         """The draft's own row (not a submitted one) goes."""
@@ -282,3 +238,72 @@ class Outcomes:
             await self.forget_row(node)
         except AerofsError as error:
             log.error("%s: could not be taken out of the journal: %s", node.path, error)
+
+
+class _Followed:
+    """One operation of a file: it calls `announced` and `retracted`, and `settled` at its end."""
+
+    def __init__(
+        self, node: FileNode, work: Work, frozen: Path | None, outcomes: Outcomes, tree: Tree
+    ) -> None:
+        self._node = node
+        self._work = work
+        self._frozen = frozen
+        self._outcomes = outcomes
+        self._tree = tree
+        self._earlier, node.work = node.pending, work
+        work.hidden, node.hidden = [*node.hidden], ()
+        self._before: tuple[Attachment | None, FieldRef | None] | None = None
+
+    def announced(self, added: Attachment) -> None:
+        """The new version stands: it is what the file is from now on."""
+        node, row = self._node, self._work.row
+        if self._before is None:
+            self._before = (node.attachment, node.stands)
+        if node.attachment is not None and self._tree.is_placed(node):
+            self._work.hidden.append(node.attachment.id)
+        size = added.size if added.size is not None else row.size
+        node.attachment, node.stands = replace(added, size=size), row.place
+        had_own = node.beside is None
+        self._tree.became(node, asked=row.file_name)
+        if had_own:
+            self._outcomes.stand_beside(node, node)
+        self._outcomes.remember(node)  # times that were set since the row was written
+
+    def retracted(self) -> None:
+        """It was taken back: the file is what it was before."""
+        node = self._node
+        # (After a crash it stood from the start, and what it was before is not known.)
+        (earlier, stood), self._before = self._before or (None, None), None
+        if node.attachment is not None:
+            self._tree.parted(node.attachment.id)
+        if self._tree.is_placed(node) and node.attachment is not None:
+            self._tree.overlay.unhide(node.attachment.id)
+            if earlier is not None:
+                self._work.hidden.remove(earlier.id)
+        node.attachment, node.stands = earlier, stood
+
+    def settled(self, work: Work) -> bool:
+        """The operation is over. Returns whether the file keeps the local file of its bytes."""
+        node, earlier = self._node, self._earlier
+        if node.work is work:
+            # (One that it was to follow may still be there, if this one was dropped.)
+            node.work = earlier if earlier is not None and not earlier.settled.is_set() else None
+        self._keep_hidden_for_heirs()
+        kept = self._outcomes.over(node, work, self._frozen)
+        for attachment in work.shown_again():
+            self._tree.overlay.unhide(attachment)
+        return kept
+
+    def _keep_hidden_for_heirs(self) -> None:
+        """A file was renamed over, and is over: what it was is not seen before whoever took its name is settled."""
+        node, work = self._node, self._work
+        if node.life is not Life.UNLINKED or node.attachment is None or not self._tree.is_placed(node):
+            return
+        for heir in work.heirs:
+            if any(old.attachment == node.attachment.id for old in heir.row.retire):
+                self._tree.overlay.hide(node.attachment.id)
+                heir.hidden.append(node.attachment.id)
+        for taker in self._tree.placed():
+            if taker.follows is work and taker is not node:
+                self._outcomes.hand_on(taker, work)

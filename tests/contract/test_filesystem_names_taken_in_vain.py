@@ -1,0 +1,150 @@
+"""A file that is not closed took the name of another, whose save waits: what becomes of both if it is not saved."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+
+from aerofs.content.draft import Draft
+from aerofs.content.journal import Journal
+from aerofs.errors import NoSpaceError, RefusedError
+from tests.contract.conftest import WRITE_NEW, Drive, Office, until
+from tests.contract.test_filesystem_names_taken import FIELD, A, B, refused, written
+
+
+@pytest.fixture(params=[b"old", None], ids=["overwritten", "new"])
+def base(request: pytest.FixtureRequest, office: Office) -> bytes | None:
+    """What the platform has under the name that is taken."""
+    if request.param is not None:
+        office.add(B, request.param)
+    return request.param  # type: ignore[no-any-return]
+
+
+@asynccontextmanager
+async def taken(drive: Drive) -> AsyncIterator[int]:
+    """The file that has the name now is being saved, and written on."""
+    await drive.names(FIELD)
+    await refused(drive, B, b"held b")
+    with drive.office.sandbox.hold("save") as hold:
+        async with written(drive, A, WRITE_NEW, b"one", b"two") as handle:
+            await hold.arrived()
+            await drive.rename(A, B)
+            yield handle
+
+
+async def all_up(drive: Drive) -> None:
+    def nothing_waits() -> bool:
+        drive.filesystem._uploads.retry(held=True)
+        return not list(drive.filesystem._uploads)
+
+    await until(nothing_waits)
+    drive.assert_nothing_left()
+
+
+def no_room(*_given: object) -> int:
+    raise OSError(28, "No space left on device")
+
+
+async def cannot_be_written(drive: Drive, handle: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as full:
+        full.setattr(Draft, "_put", no_room)
+        with pytest.raises(NoSpaceError):
+            await drive.filesystem.write(handle, 3, b"three")
+    with pytest.raises(NoSpaceError):
+        await drive.close(handle)
+
+
+@pytest.mark.usefixtures("base")
+async def test_what_was_accepted_before_an_error_has_the_name(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with office.mounted(close_wait=0, rename_wait=0.2) as drive:
+        async with taken(drive) as handle:
+            await cannot_be_written(drive, handle, monkeypatch)
+            assert await drive.read(B) == b"one"
+        await all_up(drive)
+        assert office.stored() == [("1/scan/b.txt", b"one")]
+        assert await drive.names(FIELD) == ["b.txt"]
+
+
+@pytest.mark.usefixtures("base")
+async def test_a_save_that_is_through_before_an_error_keeps_its_name_and_so_does_the_other(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with office.mounted(close_wait=0, rename_wait=0.2) as drive:
+        async with taken(drive) as handle:
+            pass
+        await until(lambda: ("1/scan/a.txt", b"one") in office.stored())
+        await until(lambda: not any(work.busy for work in drive.filesystem._uploads))
+        await cannot_be_written(drive, handle, monkeypatch)
+        await all_up(drive)
+        assert office.stored() == [("1/scan/a.txt", b"one"), ("1/scan/b.txt", b"held b")]
+        assert await drive.read(B) == b"held b"
+        assert await drive.read(A) == b"one"
+
+
+@pytest.mark.usefixtures("base")
+async def test_a_removal_takes_both(office: Office) -> None:
+    async with office.mounted(close_wait=0, rename_wait=0.2) as drive:
+        async with taken(drive) as handle:
+            pass
+        await until(lambda: not any(work.busy for work in drive.filesystem._uploads))
+        await drive.remove(B)
+        await drive.close(handle)
+        office.copy_disk("state", "dead")
+        await all_up(drive)
+        assert office.stored() == []
+    async with office.mounted("dead") as drive:
+        await all_up(drive)
+        assert office.stored() == []
+
+
+@pytest.mark.usefixtures("base")
+async def test_a_removal_takes_both_also_while_a_save_is_under_way(office: Office) -> None:
+    async with office.mounted(close_wait=0, rename_wait=0.2) as drive, trio.open_nursery() as nursery:
+        async with taken(drive) as handle:
+            nursery.start_soon(drive.remove, B)
+            await until(lambda: any(work.row.cancelled for work in drive.filesystem._uploads))
+        await drive.close(handle)
+        await all_up(drive)
+        assert office.stored() == []
+
+
+async def test_a_rename_that_is_not_written_leaves_both(
+    office: Office, monkeypatch: pytest.MonkeyPatch, base: bytes | None
+) -> None:
+    async with office.mounted(close_wait=0, rename_wait=0.2) as drive:
+        await drive.names(FIELD)
+        await refused(drive, B, b"held b")
+        await refused(drive, A, b"held a")
+        rows = drive.store.journal.load()
+        with monkeypatch.context() as full:
+            full.setattr(Journal, "_in_thread", full_disk)
+            with pytest.raises(NoSpaceError):
+                await drive.rename(A, B)
+        assert drive.store.journal.load() == rows
+        assert drive.states() == {"a.txt": "held", "b.txt": "held"}
+        assert await drive.read(B) == b"held b"
+        assert office.stored() == ([] if base is None else [("1/scan/b.txt", base)])
+        await all_up(drive)
+        assert office.stored() == [("1/scan/a.txt", b"held a"), ("1/scan/b.txt", b"held b")]
+
+
+async def full_disk(*_given: object) -> None:
+    raise NoSpaceError("the journal: the local disk is full")
+
+
+@pytest.mark.usefixtures("base")
+async def test_a_save_whose_name_is_taken_is_not_waited_for_nor_discarded(office: Office) -> None:
+    async with office.mounted(close_wait=0, rename_wait=0.2) as drive:
+        async with taken(drive) as handle:
+            pass
+        drive.filesystem._uploads.retry(held=True)
+        await drive.drained()
+        (save,) = drive.filesystem.saves()[:1]
+        with pytest.raises(RefusedError, match="not closed"):
+            await drive.filesystem.waiting.discard(save["id"])
+        await drive.close(handle)
+        await all_up(drive)
+        assert office.stored() == [("1/scan/b.txt", b"two")]
