@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from hypothesis import strategies as st
-from hypothesis.stateful import precondition, rule
+from hypothesis.stateful import rule
 
 from aerofs.namespace.familiar import is_local
 from aerofs.sandbox import Fault
 from tests.properties.model import File, Place
-from tests.properties.programs import NAMES, Handle, NotDone, Programs
+from tests.properties.programs import NAMES, Handle, Idle, NotDone, Programs
 from tests.properties.reckoning import Reckoning
 from tests.properties.world import FIELDS, DiedError, Standing
 
@@ -48,15 +48,18 @@ class DriveMachine(Reckoning):
 
     @contextmanager
     def _step(self) -> Iterator[None]:
-        self.since_settled += 1
-        Programs.steps += 1
         try:
             with suppress(NotDone):
-                yield
+                try:
+                    yield
+                except Idle:
+                    return
             assert not self.model.broken, self.model.broken
         except BaseException:
             self.broken_off = True
             raise
+        self.since_settled += 1
+        Programs.steps += 1
 
     @rule(pick=picks, length=st.sampled_from((0, 0, 9, 3000)), excl=st.booleans())
     def save(self, pick: tuple[str, int], length: int, *, excl: bool) -> None:
@@ -90,8 +93,9 @@ class DriveMachine(Reckoning):
     )
     def open(self, pick: tuple[str, int], how: int) -> None:
         with self._step():
-            if len(self.handles) < 6:
-                self._open(self._place(pick), how)
+            if len(self.handles) >= 6:
+                raise Idle
+            self._open(self._place(pick), how)
 
     @rule(
         which=st.integers(0, 5), where=st.sampled_from(("start", "end", "beyond")), length=st.integers(0, 9)
@@ -127,7 +131,7 @@ class DriveMachine(Reckoning):
     @rule(which=st.integers(0, 5), offset=st.integers(0, 20), length=st.integers(1, 5000))
     def read(self, which: int, offset: int, length: int) -> None:
         with self._step():
-            handle = self._handle(which)
+            handle = self._handle(which, readable=True)
             file = handle.file
             # Somebody else may have replaced the version that it opened: that one, or nothing.
             with self._may_fail(file=file):
@@ -284,7 +288,7 @@ class DriveMachine(Reckoning):
             and b"<" in known.standing.data
         ]
         if not able:
-            raise NotDone
+            raise Idle
         return able[which % len(able)]
 
     @rule(which=st.integers(0, 20))
@@ -322,7 +326,6 @@ class DriveMachine(Reckoning):
             self._order(accident)
             self._attempt(what, self._place(pick), self._place(there))
 
-    @precondition(lambda self: self.calm)
     @rule(
         kind=st.sampled_from(("save", "delete", "copy")),
         what=st.sampled_from(("save", "rename", "unlink")),
@@ -332,6 +335,8 @@ class DriveMachine(Reckoning):
     def refused(self, kind: str, what: str, pick: tuple[str, int], there: tuple[str, int]) -> None:
         """The platform does not let us: the caller is told, and what was to be saved is held."""
         with self._step():
+            if not self.calm:
+                raise Idle
             self.drive.rest()
             self.drive.fault(Fault(kind, "status", status=403))
             self.refusing = True
@@ -354,10 +359,11 @@ class DriveMachine(Reckoning):
         with self._step():
             self._heal()
 
-    @precondition(lambda self: not self.is_away)
     @rule()
     def away(self) -> None:
         with self._step():
+            if self.is_away:
+                raise Idle
             self.is_away = True
             self.drive.away(away=True)
 
@@ -452,8 +458,9 @@ class DriveMachine(Reckoning):
 
     # -- the reckoning -------------------------------------------------------------------------------------------
 
-    @precondition(lambda self: self.since_settled >= 12)
     @rule()
     def settle(self) -> None:
         with self._step():
+            if self.since_settled < 12:
+                raise Idle
             self._settle()

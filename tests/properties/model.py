@@ -116,9 +116,14 @@ class Known:
 
 
 class Model:
-    """All files."""
+    """All files.
 
-    def __init__(self) -> None:
+    Args:
+        in_real_time: What happens after a while may have happened by now.
+    """
+
+    def __init__(self, *, in_real_time: bool = False) -> None:
+        self._in_real_time = in_real_time
         self.files: list[File] = []
         self.known: dict[str, Known] = {}
         self.standing: dict[str, Known] = {}
@@ -216,9 +221,17 @@ class Model:
         file.exclusive = exclusive
         file.local |= exclusive
         file.dirty = True
+        self._may_be_saved(file)
         if not file.local:
             self._claim(file)
         return file
+
+    def _may_be_saved(self, file: File) -> None:
+        """An open file that is quiet for a while is saved."""
+        if self._in_real_time:
+            file.unsure |= not file.durable
+            file.rowed = True
+            file.durable.append(file.data)
 
     def _claim(self, file: File) -> None:
         """What was put aside from the name is only here from now on."""
@@ -246,6 +259,8 @@ class Model:
         file.loose |= file.place[0] in self.murky
         if file.rowed:
             file.durable.append(data)
+        else:
+            self._may_be_saved(file)
 
     def unlinked(self, file: File) -> None:
         """A name was removed."""

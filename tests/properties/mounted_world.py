@@ -11,6 +11,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from aerofs.filesystem.outcomes import BESIDE_WAIT
+from aerofs.namespace.familiar import is_local
 from aerofs.sandbox import Fault
 from tests.mount.harness import Drive, LocalPlatform
 from tests.properties.world import FIELDS, Seen, Standing, Watch
@@ -54,6 +55,7 @@ class MountedWorld:
         self._watch: Watch | None = None
         self._colleague = False
         self._conflict = False
+        self._opened: set[int] = set()
         self._hook()
         self._watchdog = self._drive.watched(120)
         self._watchdog.__enter__()
@@ -128,11 +130,16 @@ class MountedWorld:
         return [entry.name for entry in Path(self._path(field)).iterdir()]
 
     def create(self, field: str, name: str, flags: int) -> tuple[int, int]:
-        handle = os.open(self._path(field, name), flags | os.O_CREAT, 0o644)
+        handle = self._open(field, name, flags | os.O_CREAT)
         return handle, os.fstat(handle).st_ino
 
     def open(self, field: str, name: str, flags: int) -> int:
-        return os.open(self._path(field, name), flags)
+        return self._open(field, name, flags)
+
+    def _open(self, field: str, name: str, flags: int) -> int:
+        handle = os.open(self._path(field, name), flags, 0o644)
+        self._opened.add(handle)
+        return handle
 
     def read(self, handle: int, offset: int, length: int) -> bytes:
         return os.pread(handle, length, offset)
@@ -164,9 +171,15 @@ class MountedWorld:
             self._tell()
 
     def release(self, handle: int) -> None:
+        self._opened.discard(handle)
         with contextlib.suppress(OSError):
             os.close(handle)
         self._tell()
+
+    def _release_all(self) -> None:
+        """Close what a program that is no more has left open: it would hold the mount."""
+        for handle in [*self._opened]:
+            self.release(handle)
 
     def rename(self, old: tuple[str, str], new: tuple[str, str], flags: int) -> None:
         before, after = os.fsencode(self._path(*old)), os.fsencode(self._path(*new))
@@ -239,7 +252,9 @@ class MountedWorld:
 
     def remount(self, *, crashed: bool) -> None:
         if crashed:
+            self._heard_of_closes()
             self._drive.kill()
+            self._release_all()
             self._drive.mount()
         else:
             self._drive.remount()
@@ -247,6 +262,22 @@ class MountedWorld:
         self._watchdog = self._drive.watched(120)
         self._watchdog.__enter__()
         self._tell()
+
+    def _heard_of_closes(self) -> None:
+        """The kernel tells of the last close of a file a moment after close(2) returned; an empty one waits for it."""
+
+        def unheard() -> list[str]:
+            opened = {str(Path(f"/proc/self/fd/{handle}").readlink()) for handle in self._opened}
+            paths = (save["path"] for save in self._drive.saves("local"))
+            return [
+                path
+                for path in paths
+                if not (is_local(Path(path).name) or str(self._drive.path / path) in opened)
+            ]
+
+        deadline = time.monotonic() + 5
+        while unheard() and time.monotonic() < deadline:
+            time.sleep(0.01)
 
     def die_at(self, request: int, *, answered: bool) -> None:
         raise NotImplementedError
@@ -282,5 +313,6 @@ class MountedWorld:
         self._watch = watch
 
     def end(self) -> None:
-        self._watchdog.__exit__(None, None, None)
         self.clear()
+        self._release_all()
+        self._watchdog.__exit__(None, None, None)

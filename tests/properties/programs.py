@@ -23,12 +23,17 @@ class NotDone(Exception):  # noqa: N818  nothing failed
     """A call failed as it may, and nothing has changed."""
 
 
+class Idle(NotDone):
+    """There is nothing to do it with: that was no step."""
+
+
 @dataclass(eq=False)
 class Handle:
     """An open file."""
 
     number: int
     file: File
+    readable: bool
     writable: bool
 
 
@@ -41,7 +46,7 @@ class Programs(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.model = Model()
+        self.model = Model(in_real_time=self.in_real_time)
         self.drive = self.world()
         self.drive.watched_by(self.model)
         self.handles: list[Handle] = []
@@ -53,6 +58,8 @@ class Programs(RuleBasedStateMachine):
     patience: ClassVar = 130.0
     """Seconds after which everything has happened that happens by itself."""
     longest_sleep: ClassVar = 400.0
+    in_real_time: ClassVar = False
+    """Time passes by itself, and not only where a step lets it."""
     broken_off = False
     steps: ClassVar = 0
 
@@ -167,7 +174,8 @@ class Programs(RuleBasedStateMachine):
 
     def _open(self, place: Place, flags: int) -> Handle:
         file = self._find(place)
-        writable = bool(flags & (os.O_WRONLY | os.O_RDWR))
+        access = flags & os.O_ACCMODE
+        readable, writable = access != os.O_WRONLY, access != os.O_RDONLY
         if file is None:
             if not flags & os.O_CREAT:
                 raise NotDone
@@ -187,7 +195,7 @@ class Programs(RuleBasedStateMachine):
                 number = self.drive.open(*place, flags & ~os.O_CREAT)
             if flags & os.O_TRUNC and file.data:
                 self._changed(file, b"")
-        handle = Handle(number, file, writable)
+        handle = Handle(number, file, readable, writable)
         file.readers += 1
         file.writers += writable
         self.handles.append(handle)
@@ -244,10 +252,14 @@ class Programs(RuleBasedStateMachine):
         self._flush(handle)
         self._release(handle)
 
-    def _handle(self, number: int, *, writable: bool = False) -> Handle:
-        able = [handle for handle in self.handles if handle.writable or not writable]
+    def _handle(self, number: int, *, readable: bool = False, writable: bool = False) -> Handle:
+        able = [
+            handle
+            for handle in self.handles
+            if (handle.writable or not writable) and (handle.readable or not readable)
+        ]
         if not able:
-            raise NotDone
+            raise Idle
         return able[number % len(able)]
 
     def _come_back(self, *places: Place) -> None:

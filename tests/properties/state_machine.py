@@ -4,15 +4,18 @@ import argparse
 import logging
 import sys
 import time
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from hypothesis import Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.properties.drive_machine import DriveMachine
 from tests.properties.programs import Programs
 from tests.properties.test_filesystem_against_a_model import USUAL, SimulatedDrive
+from tests.properties.walk import take, walks
+
+Try = Callable[[int], None]
 
 
 def main() -> int:
@@ -29,38 +32,49 @@ def main() -> int:
     logging.getLogger("aerofs").setLevel(logging.CRITICAL)
     phases = (Phase.generate,) if given.no_shrink else (Phase.generate, Phase.shrink)
     chosen = settings(USUAL, stateful_step_count=given.length, phases=phases)
-    with _machine(mount=given.mount) as machine:
-        return 1 if _run(machine, chosen, steps=given.steps, first=given.seed) else 0
+    with _mounted(given.length) if given.mount else _simulated(chosen) as attempt:
+        return 1 if _run(attempt, steps=given.steps, first=given.seed) else 0
 
 
 @contextmanager
-def _machine(*, mount: bool) -> Iterator[type[DriveMachine]]:
-    if not mount:
-        yield SimulatedDrive
-        return
+def _simulated(chosen: settings) -> Iterator[Try]:
+    def attempt(number: int) -> None:
+        machine = type(SimulatedDrive.__name__, (SimulatedDrive,), {})
+        run_state_machine_as_test(seed(number)(machine), settings=chosen)
+
+    yield attempt
+
+
+@contextmanager
+def _mounted(length: int) -> Iterator[Try]:
     from tests.properties.mounted_world import Ground  # noqa: PLC0415  it needs a kernel
     from tests.properties.test_mount_against_a_model import MountedDrive  # noqa: PLC0415
 
     ground = Ground()
+
+    def attempt(number: int) -> None:
+        for walk in walks(MountedDrive, number, count=10, length=length):
+            take(MountedDrive, walk)
+
     try:
         MountedDrive.ground = ground
-        yield MountedDrive
+        yield attempt
     finally:
         ground.end()
 
 
-def _run(machine: type[DriveMachine], chosen: settings, *, steps: int, first: int) -> int:
+def _run(attempt: Try, *, steps: int, first: int) -> int:
     """Seed after seed. Returns how many of them failed."""
     failures, number, began = 0, first, time.monotonic()
     while Programs.steps < steps:
         try:
-            run_state_machine_as_test(seed(number)(type(machine.__name__, (machine,), {})), settings=chosen)
+            attempt(number)
         except Exception as error:  # noqa: BLE001  each is told
             failures += 1
-            _tell(f"--- seed {number}: {type(error).__name__}: {error}", *getattr(error, "__notes__", ()))
+            _tell(f"--- seed {number}:", *traceback.format_exception(error, limit=-4))
         number += 1
-        speed, made = Programs.steps / (time.monotonic() - began), DriveMachine.steps
-        _tell(f"{made} steps, {speed:.0f} a second, up to seed {number}, {failures} failures")
+        speed = Programs.steps / (time.monotonic() - began)
+        _tell(f"{Programs.steps} steps, {speed:.0f} a second, up to seed {number}, {failures} failures")
     return failures
 
 

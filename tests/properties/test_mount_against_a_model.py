@@ -4,12 +4,10 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 import pytest
-from hypothesis import seed, settings
-from hypothesis.stateful import run_state_machine_as_test
 
 from tests.properties.drive_machine import DriveMachine
 from tests.properties.mounted_world import Ground, MountedWorld
-from tests.properties.test_filesystem_against_a_model import USUAL
+from tests.properties.walk import take, walks
 from tests.properties.world import World
 
 
@@ -18,6 +16,7 @@ class MountedDrive(DriveMachine):
 
     ground: ClassVar[Ground]
     usual = ("a.txt", "b.txt", "c.txt", "d.txt", "e.txt")
+    in_real_time = True
     patience = 0.0
     longest_sleep = 0.1
     die = None  # type: ignore[assignment]
@@ -38,4 +37,5 @@ def ground() -> Iterator[Ground]:
 
 def test_the_same_holds_through_a_mount(ground: Ground) -> None:
     machine = type("MountedDrive", (MountedDrive,), {"ground": ground})
-    run_state_machine_as_test(seed(0)(machine), settings=settings(USUAL, max_examples=10))
+    for walk in walks(machine, 0, count=10, length=50):
+        take(machine, walk)
