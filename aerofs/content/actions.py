@@ -19,7 +19,8 @@ import trio
 
 from aerofs.content import labels
 from aerofs.content.draft import clone, local_error
-from aerofs.content.journal import Fact, Journal
+from aerofs.content.facts import Fact
+from aerofs.content.journal import Journal
 from aerofs.content.operations import Operation, Role
 from aerofs.content.puts import FileContent, Ledger, Put, Remote
 from aerofs.content.recognition import Fetch
@@ -103,7 +104,7 @@ class Actions:
     def gone(self, place: FieldRef, attachment: AttachmentId) -> None:
         """An attachment is no more, by our doing."""
         self._ledger.removed(place, attachment)
-        self._journal.forget(attachment)
+        self._journal.facts.forget(attachment)
 
     def named(self, place: FieldRef, attachment: Attachment, name: str) -> None:
         """An attachment has this file name from now on, whoever had it before."""
@@ -117,7 +118,7 @@ class Actions:
     async def stands(self, put: Put, added: Attachment) -> None:
         """The new attachment is on the platform: say so in the journal and to the catalog."""
         row = put.row = replace(put.row, added=replace(added, url=None), maybe_sent=False)
-        self._journal.remember(added.id, Fact(row.inode, row.mtime_ns, row.mode))
+        self._journal.facts.remember(added.id, Fact(row.inode, row.mtime_ns, row.mode))
         tell(self._ledger, row, added)
         put.announce(added)
         if row.retire:

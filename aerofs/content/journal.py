@@ -10,23 +10,19 @@ import itertools
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Self, TypeVar
 
 import trio
-from cachetools import LRUCache
 from pydantic import ValidationError
 
-from aerofs.content import schema
+from aerofs.content import facts, schema
+from aerofs.content.facts import Facts
 from aerofs.content.operations import OPERATION, Operation, inherit
 from aerofs.errors import AerofsError, ConfigError, LocalIOError, NoSpaceError
-from aerofs.model import AttachmentId
 
 _UPDATE = "UPDATE operations SET body=? WHERE id=?"
-_FACTS_KEPT = 100_000
-_EARLIEST_NS, _LATEST_NS = -(1 << 63), (1 << 63) - 1
-"""SQLite's integers; in nanoseconds from 1677 to 2262."""
 _SURROUNDINGS = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -44,23 +40,6 @@ _SURROUNDINGS = frozenset(
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """What this machine remembers of an attachment because the platform has no place for it."""
-
-    inode: int
-    mtime_ns: int
-    mode: int
-
-
-def keepable(mtime_ns: int) -> int:
-    """The time that can be kept: this one, or the nearest that can, as ext4 and XFS do with theirs.
-
-    Source: inode_set_mtime_to_ts and timestamp_truncate, Linux fs/inode.c.
-    """
-    return min(max(mtime_ns, _EARLIEST_NS), _LATEST_NS)
-
-
 class DamagedError(ConfigError):
     """The database, or a row of it, cannot be read any more."""
 
@@ -71,6 +50,7 @@ class Journal:
     Attributes:
         syncs: Commits that waited for the disk, so far.
         last: The greatest number that a row had when the journal was opened.
+        facts: What is remembered of attachments.
     """
 
     def __init__(self, path: Path) -> None:
@@ -82,8 +62,7 @@ class Journal:
         """
         self._path = path
         self._writer = trio.CapacityLimiter(1)
-        self._facts: LRUCache[AttachmentId, Fact] = LRUCache(_FACTS_KEPT)
-        self._changed_facts: set[AttachmentId] = set()
+        self.facts = Facts()
         self.syncs = 0
         self._loose = False
         try:
@@ -94,7 +73,7 @@ class Journal:
             self._check()
             self._db.execute("PRAGMA journal_mode=WAL")
             schema.migrate(self._db)
-            self._load_facts()
+            self.facts.read(self._db)
             (self.last,) = self._db.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence").fetchone()
             self._numbers = itertools.count(self.last + 1)
         except sqlite3.Error as error:
@@ -115,17 +94,6 @@ class Journal:
         if verdict != "ok":
             raise DamagedError(f"the journal {self._path} is damaged: {verdict}")
 
-    def _load_facts(self) -> None:
-        """The newest facts into memory, the newest last; those beyond the bound leave the disk too."""
-        rows = self._db.execute(
-            "SELECT rowid, attachment, inode, mtime_ns, mode FROM facts ORDER BY rowid DESC LIMIT ?",
-            (_FACTS_KEPT,),
-        ).fetchall()
-        if len(rows) == _FACTS_KEPT:
-            self._db.execute("DELETE FROM facts WHERE rowid < ?", (rows[-1][0],))
-        for _, attachment, inode, mtime_ns, mode in reversed(rows):
-            self._facts[AttachmentId(attachment)] = Fact(inode, mtime_ns, mode)
-
     def __enter__(self) -> Self:
         return self
 
@@ -133,7 +101,7 @@ class Journal:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Journal {self._path.name}: {len(self._changed_facts)} facts to write, {self.syncs} syncs>"
+        return f"<Journal {self._path.name}: {self.syncs} syncs, {self.facts!r}>"
 
     def load(self) -> list[Operation]:
         """All rows, oldest first. Blocks; meant for the start.
@@ -245,7 +213,7 @@ class Journal:
             settled: One of the operations, at its end: every other row that waited for it inherits from it.
             durable: They will not be back after a loss of power.
         """
-        facts, later = self._take_changed_facts(), list(successors)
+        changed, later = self.facts.take_changed(), list(successors)
 
         def work() -> None:
             with self._transaction(durable=durable):
@@ -254,12 +222,12 @@ class Journal:
                     self._store(successor)
                 if settled is not None:
                     self._store_heirs(settled)
-                self._store_facts(facts)
+                facts.write(self._db, changed)
 
         try:
             await self._in_thread(work)
         except BaseException:
-            self._changed_facts.update(attachment for attachment, _ in facts)
+            self.facts.not_written(changed)
             raise
 
     def _store_heirs(self, settled: Operation) -> None:
@@ -280,27 +248,11 @@ class Journal:
 
         await self._in_thread(work)
 
-    def fact(self, attachment: AttachmentId) -> Fact | None:
-        """What is remembered of an attachment."""
-        return self._facts.get(attachment)
-
-    def remember(self, attachment: AttachmentId, fact: Fact) -> None:
-        """Remember a fact; written to the database with the next row, and at `close`."""
-        fact = replace(fact, mtime_ns=keepable(fact.mtime_ns))
-        if self._facts.get(attachment) != fact:
-            self._facts[attachment] = fact
-            self._changed_facts.add(attachment)
-
-    def forget(self, attachment: AttachmentId) -> None:
-        """The attachment is gone."""
-        if self._facts.pop(attachment, None) is not None:
-            self._changed_facts.add(attachment)
-
     def close(self) -> None:
         """Write the facts and close. Blocks; meant for the end."""
         try:
             with self._transaction(durable=True):
-                self._store_facts(self._take_changed_facts())
+                facts.write(self._db, self.facts.take_changed())
         finally:
             self._db.close()
 
@@ -318,21 +270,6 @@ class Journal:
 
     def _delete(self, rows: Iterable[int]) -> None:
         self._db.executemany("DELETE FROM operations WHERE id=?", [(row,) for row in rows])
-
-    def _take_changed_facts(self) -> list[tuple[AttachmentId, Fact | None]]:
-        facts = [(attachment, self._facts.get(attachment)) for attachment in self._changed_facts]
-        self._changed_facts.clear()
-        return facts
-
-    def _store_facts(self, facts: Iterable[tuple[AttachmentId, Fact | None]]) -> None:
-        for attachment, fact in facts:
-            if fact is None:
-                self._db.execute("DELETE FROM facts WHERE attachment=?", (attachment,))
-            else:
-                self._db.execute(
-                    "INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?)",
-                    (attachment, fact.inode, fact.mtime_ns, fact.mode),
-                )
 
     @contextmanager
     def _transaction(self, *, durable: bool) -> Iterator[None]:

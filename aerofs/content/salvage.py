@@ -18,7 +18,8 @@ from pydantic import ValidationError
 
 from aerofs.content import labels
 from aerofs.content.draft import sync_directory
-from aerofs.content.journal import DamagedError, Fact, Journal
+from aerofs.content.facts import Fact
+from aerofs.content.journal import DamagedError, Journal
 from aerofs.content.operations import NOWHERE, OPERATION, Operation, State
 from aerofs.errors import AerofsError, ConfigError, LocalIOError
 from aerofs.model import AttachmentId
@@ -84,7 +85,7 @@ def _rebuilt(path: Path, drafts: Path, damage: str) -> Journal:
         with Journal(_part(path, ".building")) as journal:
             journal.put([*rows, *found])
             for attachment, fact in facts:
-                journal.remember(attachment, fact)
+                journal.facts.remember(attachment, fact)
         _part(path, ".building").rename(fresh)
         _set_aside(path, aside)
         fresh.rename(path)

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 from aerofs.content.draft import local_error
-from aerofs.content.journal import keepable
+from aerofs.content.facts import keepable
 from aerofs.content.spool import Spool
 from aerofs.content.store import Store
 from aerofs.content.uploads import Uploads

@@ -263,7 +263,8 @@ class Saves:
         node.life = Life.UNLINKED
         if node.attachment is not None:
             self._tree.parted(node.attachment.id)
-            self._journal.forget(node.attachment.id)  # the time that is remembered may be that of the draft
+            # The time that is remembered may be that of the draft.
+            self._journal.facts.forget(node.attachment.id)
 
     @contextmanager
     def _withheld(self, node: FileNode | None) -> Iterator[None]:

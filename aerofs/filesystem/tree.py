@@ -99,7 +99,7 @@ class Tree:
     def file(self, home: FieldNode, name: str, attachment: Attachment, snapshot: Snapshot) -> FileNode:
         """The node of an attachment: the one it has, or a new one."""
         key = f"a:{attachment.id}"
-        fact = self._journal.fact(attachment.id)
+        fact = self._journal.facts.of(attachment.id)
         if fact is not None:
             self.inodes.claim(fact.inode, key)
         inode = self.inodes.number_for(key)
@@ -228,7 +228,7 @@ class Tree:
         Its time is but the document's, which our own save has moved; and by its time an editor sees that it is another.
         """
         theirs = self.fields.files(node.place).get(name)
-        if theirs is None or self._journal.fact(theirs.id) is not None:
+        if theirs is None or self._journal.facts.of(theirs.id) is not None:
             return
         number = self.inodes.number_for(f"a:{theirs.id}")
         known, seen = self.inodes.node(number), self._first_seen.get(theirs.id)

@@ -116,7 +116,7 @@ class Unlinking:
         for place, attachment in doomed:
             await self._delete_one(place, attachment)
             self._tree.catalog.removed(place, attachment)
-            self._journal.forget(attachment)
+            self._journal.facts.forget(attachment)
         for attachment in node.hidden:
             self._tree.overlay.unhide(attachment)
         node.hidden, node.retire, node.follows = (), (), None

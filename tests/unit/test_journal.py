@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from aerofs.content import schema
-from aerofs.content.journal import DamagedError, Fact, Journal
+from aerofs.content import facts, schema
+from aerofs.content.facts import Fact
+from aerofs.content.journal import DamagedError, Journal
 from aerofs.content.operations import Operation, Retire, Role, Secured, State, inherit
 from aerofs.errors import ConfigError, NoSpaceError
 from aerofs.model import Attachment, AttachmentId, DefinitionId, DocumentId, FieldRef, ValuePath
@@ -140,20 +141,20 @@ async def test_many_calls_at_once_lose_nothing(journal: Journal) -> None:
 async def test_facts_are_there_again_and_forgotten_ones_are_not(path: Path) -> None:
     kept, gone = AttachmentId("kept"), AttachmentId("gone")
     with Journal(path) as journal:
-        journal.remember(kept, Fact(1, 2, 3))
-        journal.remember(gone, Fact(4, 5, 6))
+        journal.facts.remember(kept, Fact(1, 2, 3))
+        journal.facts.remember(gone, Fact(4, 5, 6))
         row = await journal.record(ROW)
         await journal.remove(row.id)
-        journal.forget(gone)
+        journal.facts.forget(gone)
     with Journal(path) as journal:
-        assert journal.fact(kept) == Fact(1, 2, 3)
-        assert journal.fact(gone) is None
+        assert journal.facts.of(kept) == Fact(1, 2, 3)
+        assert journal.facts.of(gone) is None
 
 
 async def test_facts_that_could_not_be_written_are_written_later(path: Path) -> None:
     with Journal(path) as journal:
         row = await journal.record(ROW)
-        journal.remember(AttachmentId("kept"), Fact(1, 2, 3))
+        journal.facts.remember(AttachmentId("kept"), Fact(1, 2, 3))
         with sqlite3.connect(path, timeout=0) as other:
             journal._db.execute("PRAGMA busy_timeout=0")
             other.execute("BEGIN IMMEDIATE")
@@ -162,7 +163,7 @@ async def test_facts_that_could_not_be_written_are_written_later(path: Path) -> 
             other.rollback()
         other.close()
     with Journal(path) as journal:
-        assert journal.fact(AttachmentId("kept")) == Fact(1, 2, 3)
+        assert journal.facts.of(AttachmentId("kept")) == Fact(1, 2, 3)
 
 
 async def test_facts_are_not_lost_with_a_write_that_failed_in_any_way(
@@ -170,17 +171,17 @@ async def test_facts_are_not_lost_with_a_write_that_failed_in_any_way(
 ) -> None:
     with Journal(path) as journal:
         row = await journal.record(ROW)
-        journal.remember(AttachmentId("kept"), Fact(1, 2, 3))
+        journal.facts.remember(AttachmentId("kept"), Fact(1, 2, 3))
 
-        def fail(_: object) -> None:
+        def fail(*_: object) -> None:
             raise OverflowError
 
         with monkeypatch.context() as failing:
-            failing.setattr(journal, "_store_facts", fail)
+            failing.setattr(facts, "write", fail)
             with pytest.raises(OverflowError):
                 await journal.remove(row.id)
     with Journal(path) as journal:
-        assert journal.fact(AttachmentId("kept")) == Fact(1, 2, 3)
+        assert journal.facts.of(AttachmentId("kept")) == Fact(1, 2, 3)
 
 
 @pytest.mark.parametrize(
@@ -190,11 +191,11 @@ async def test_a_time_that_cannot_be_kept_becomes_the_nearest_that_can(
     wanted: int, kept: int, path: Path
 ) -> None:
     with Journal(path) as journal:
-        journal.remember(AttachmentId("far"), Fact(1, wanted, 3))
+        journal.facts.remember(AttachmentId("far"), Fact(1, wanted, 3))
         row = await journal.record(ROW)
         await journal.remove(row.id)
     with Journal(path) as journal:
-        assert journal.fact(AttachmentId("far")) == Fact(1, kept, 3)
+        assert journal.facts.of(AttachmentId("far")) == Fact(1, kept, 3)
 
 
 async def test_a_full_disk_is_told_and_does_not_last(journal: Journal) -> None:
@@ -280,7 +281,7 @@ async def test_a_journal_of_version_1_is_brought_up_to_date_with_all_that_it_hol
             assert (first.id, first.state, first.content, first.retire) == (7, State.HELD, "x.draft", (BASE,))
             assert (first.maximum, first.inode, first.tries, first.error) == (3, 99, 2, "no")
             assert (second.id, second.after, second.copies) == (9, 7, True)
-            assert journal.fact(AttachmentId("a1")) == Fact(99, 7, 420)
+            assert journal.facts.of(AttachmentId("a1")) == Fact(99, 7, 420)
             assert journal.origins() == {}
     with Journal(path) as journal:
         assert (await journal.record(ROW)).id == 10
