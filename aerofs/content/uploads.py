@@ -146,9 +146,18 @@ class Uploads:
         while work.busy:
             await self._change.wait()
 
-    async def restore(self, work: Work) -> None:
-        """Take back a `cancel` that the platform refused: the operation is what it was."""
-        work.row = replace(work.row, cancelled=False)
+    async def restore(self, work: Work, before: Operation) -> None:
+        """Take back a `cancel` that the platform refused: the operation is what it was, and goes on if it did."""
+        work.row = replace(
+            work.row,
+            cancelled=False,
+            state=before.state,
+            tries=before.tries,
+            error=before.error,
+            errno=before.errno,
+        )
+        if before.state is State.QUEUED:
+            work.wake.set()
         await self._journal.step(work.row, durable=True)
 
     def after(self, work: Work) -> Iterator[Work]:
@@ -372,28 +381,33 @@ class Uploads:
         wanted any more, because the file was removed meanwhile.
         """
         async with self._turn(work):
-            withdrawn = work.row.cancelled
+            begun = work.row
             try:
                 await self._performer.perform(work)
                 work.performed.set()
                 self._succeeded()
                 await self._settle(work)
             except AerofsError as error:
-                if work.row.cancelled and not withdrawn and not error.temporary:
-                    return None
-                if work.row.cancelled and work.unwatched and not error.temporary:
-                    await self._give_up(work, error)
-                    return True
-                makers = makers_of_room(work, list(self)) if isinstance(error, QuotaError) else []
-                if any(maker.error is None for maker in makers):
-                    return None
-                await self._failed(work, UnavailableError(f"{error}, for now") if makers else error)
-                return False
+                return await self._met(work, error, begun)
             except Exception as error:  # a mistake of ours must not lose a save, nor end the mount
                 log.exception("%s: unexpected", work.row)
-                await self._failed(work, AerofsError(f"{work.row.path}: {type(error).__name__}: {error}"))
-                return False
+                mistake = AerofsError(f"{work.row.path}: {type(error).__name__}: {error}")
+                return await self._met(work, mistake, begun)
         return True
+
+    async def _met(self, work: Work, error: AerofsError, begun: Operation) -> bool | None:
+        """What an error makes of a try, as above; `begun`: the row with which that began."""
+        if work.row.cancelled and not begun.cancelled and not error.temporary:
+            return None
+        if work.row.cancelled and work.unwatched and not error.temporary:
+            await self._give_up(work, error)
+            return True
+        makers = makers_of_room(work, list(self)) if isinstance(error, QuotaError) else []
+        if any(maker.error is None for maker in makers):
+            return None
+        met = UnavailableError(f"{error}, for now") if makers else error
+        await self._failed(work, met, superseded=work.row.superseded and not begun.superseded)
+        return False
 
     async def _wait_for_room(self, work: Work) -> None:
         # (One that met an error gives no reason to try before its own next try.)
@@ -412,7 +426,8 @@ class Uploads:
         self._performer.abandon(work)
         await self._settle(work)
 
-    async def _failed(self, work: Work, error: AerofsError) -> None:
+    async def _failed(self, work: Work, error: AerofsError, *, superseded: bool) -> None:
+        """Book a failure; `superseded`: meanwhile, so that there is another try at once, of what it still has to do."""
         # A full local disk gets room again, without the user's word on this very file.
         temporary = error.temporary or isinstance(error, NoSpaceError)
         state = State.QUEUED if temporary else State.HELD
@@ -420,13 +435,16 @@ class Uploads:
             work.row, state=state, tries=work.row.tries + 1, error=str(error), errno=error.errno
         )
         work.error = error
+        if not (temporary or superseded):
+            work.wake = trio.Event()  # who woke it meanwhile wanted this very try
         self._failures += temporary
         log.info("%s: %s; %s", work.row.path, error, "will be tried again" if temporary else "held")
+        # (Nor does it concern one that comes while this is noted.)
+        concerned = [work] if superseded else [work, *self.after(work)]
         await self._noted(work)
-        work.was_tried()
-        for later in self.after(work):
-            later.error = error
-            later.was_tried()
+        for each in concerned:
+            each.error = error
+            each.was_tried()
         self._changed()
 
     def _succeeded(self) -> None:
@@ -474,7 +492,7 @@ class Uploads:
         try:
             async with self._turns.of(work.fields, adds=work.row.title if work.row.only_adds else None):
                 await self._may_begin(work)
-                work.running = True
+                work.running, work.wake = True, trio.Event()
                 yield
         finally:
             work.running = work.busy = False

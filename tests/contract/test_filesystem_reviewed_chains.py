@@ -6,10 +6,11 @@ from math import inf
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from aerofs import errors
 from aerofs.sandbox import Fault
-from tests.contract.conftest import Drive, Office
+from tests.contract.conftest import Drive, Office, until
 
 A = "invoice/1/scan/a.txt"
 B = "invoice/1/scan/b.txt"
@@ -67,4 +68,86 @@ async def test_a_rename_behind_a_save_that_was_held_is_carried_out_once_it_may_b
         await drive.rename(A, B)
         await drive.drained()
         assert office.stored() == [("1/scan/b.txt", saves[-1])]
+        drive.assert_nothing_left()
+
+
+async def test_a_save_that_is_refused_while_what_waits_is_tried_is_not_sent_again(office: Office) -> None:
+    office.sandbox.add_fault(Fault("save", "status", status=403, count=None))
+    async with office.mounted(close_wait=0.0) as drive:
+        await drive.names("invoice/1/scan")
+        with office.sandbox.hold("save") as hold:
+            await drive.write(A, b"new")
+            await hold.arrived()
+            drive.filesystem.retry()
+            hold.release()
+        await until(lambda: drive.states() == {"a.txt": "held"})
+        await wait_all_tasks_blocked(0.05)
+        (save,) = drive.filesystem.saves()
+        assert (save["state"], save["tries"]) == ("held", 1)
+        assert office.take_requests() == {"save": 1}
+
+
+async def test_a_save_that_fails_for_now_while_what_waits_is_tried_is_tried_again_at_once(
+    office: Office,
+) -> None:
+    office.sandbox.add_fault(Fault("save", "status", status=503, count=1))
+    async with office.mounted(close_wait=0.0) as drive:
+        await drive.names("invoice/1/scan")
+        with office.sandbox.hold("save") as hold:
+            await drive.write(A, b"new")
+            await hold.arrived()
+            (work,) = drive.filesystem._uploads
+            drive.filesystem.retry()
+            hold.release()
+        await until(lambda: work.row.tries == 1)
+        assert work.next_try is None  # no pause
+        await drive.drained()
+        assert office.stored() == [("1/scan/a.txt", b"new")]
+
+
+@pytest.mark.parametrize("status", [403, 503])
+async def test_a_save_is_not_told_what_an_earlier_one_met_that_counts_no_more(
+    office: Office, status: int
+) -> None:
+    office.sandbox.add_fault(Fault("save", "status", status=status, count=1))
+    async with office.mounted() as drive:
+        await drive.names("invoice/1/scan")
+
+        async def first() -> None:
+            with pytest.raises(errors.DeniedError if status == 403 else errors.UnavailableError):
+                await drive.write(A, b"one")
+
+        async with trio.open_nursery() as nursery:
+            with office.sandbox.hold("save") as hold:
+                nursery.start_soon(first)
+                await hold.arrived()
+                nursery.start_soon(drive.write, A, b"two")
+                await until(lambda: len(drive.filesystem.saves()) == 2)
+                hold.release()
+        assert office.stored() == [("1/scan/a.txt", b"two")]
+
+
+@pytest.mark.parametrize("state", ["queued", "held"])
+async def test_a_save_whose_removal_is_refused_is_what_it_was(office: Office, state: str) -> None:
+    office.add(A, b"base")
+    refused = Fault("save", "status", status=503 if state == "queued" else 403, count=1)
+    async with office.mounted() as drive:
+        assert await drive.read(A) == b"base"
+        office.sandbox.add_fault(refused)
+        with pytest.raises(errors.AerofsError):
+            await drive.write(A, b"new")
+        (before,) = drive.filesystem.saves()
+        office.sandbox.add_fault(Fault("delete", "status", status=403, count=1))
+        with pytest.raises(errors.DeniedError):
+            await drive.remove(A)
+        if state == "queued":
+            await drive.drained()
+            assert office.stored() == [("1/scan/a.txt", b"new")]
+        else:
+            (after,) = drive.filesystem.saves()
+            assert after == before
+            assert await drive.read(A) == b"new"
+            drive.filesystem._uploads.retry(held=True)
+            await until(lambda: not drive.filesystem.saves())
+            assert office.stored() == [("1/scan/a.txt", b"new")]
         drive.assert_nothing_left()
