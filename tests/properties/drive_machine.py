@@ -382,7 +382,6 @@ class DriveMachine(Reckoning):
             if file.dirty and not file.local:
                 file.unsure |= not file.durable
                 file.durable.append(file.data)  # an open file that is quiet is saved
-                file.rowed = True
         self.drive.sleep(seconds)
         for file in self.model.files:
             if file.dirty and file.linked and not file.writers and seconds > 2:
