@@ -26,7 +26,7 @@ import platformdirs
 import trio
 
 from aerofs import errors
-from aerofs.errors import AerofsError, ConfigError, DeadlineError, NotFoundError, ProtocolError
+from aerofs.errors import AerofsError, ConfigError, DeadlineError, DeniedError, NotFoundError, ProtocolError
 
 log = logging.getLogger(__name__)
 
@@ -170,8 +170,15 @@ def socket_path(mountpoint: Path, *, uid: int | None = None) -> Path:
     """
     name = hashlib.sha256(os.fsencode(mountpoint)).hexdigest()[:16] + ".sock"
     directories = list(_directories(os.geteuid() if uid is None else uid))
-    existing = (directory / name for directory in directories if (directory / name).is_socket())
+    existing = (directory / name for directory in directories if _is_socket(directory / name))
     return next(existing, directories[0] / name)
+
+
+def _is_socket(path: Path) -> bool:
+    """Whether one is seen there; another user's directory shows nothing."""
+    with contextlib.suppress(OSError):
+        return path.is_socket()
+    return False
 
 
 def running_mounts() -> list[Path]:
@@ -209,6 +216,7 @@ def stream(path: Path, name: str, *, silence: float = 10.0, **params: JSON) -> I
     Raises:
         NotFoundError: No mount listens there (a socket left behind is removed).
         DeadlineError: It does not answer.
+        DeniedError: It is another user's.
         ProtocolError: Its answer is not one.
         AerofsError: What the mount said went wrong.
     """
@@ -226,6 +234,10 @@ def stream(path: Path, name: str, *, silence: float = 10.0, **params: JSON) -> I
         except (FileNotFoundError, ConnectionRefusedError):
             _remove_stale(path)
             raise NotFoundError(f"no running mount answers at {path}") from None
+        except PermissionError:
+            raise DeniedError(
+                f"only the user who mounted, and root, may ask the mount behind {path}"
+            ) from None
         except TimeoutError:
             raise DeadlineError(f"the mount behind {path} gave no answer in {silence:g} s") from None
         except OSError as error:

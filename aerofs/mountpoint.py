@@ -10,9 +10,12 @@ import ctypes
 import errno
 import os
 import re
+import select
 import shutil
+import signal
 import stat
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +26,8 @@ _MNT_DETACH = 2
 """Source: umount(2)."""
 _DEAD = {errno.ENOTCONN, errno.ECONNABORTED}
 _TOOL_BOUND = 30.0
+_ANSWER_BOUND = 2.0
+_LOOK = "import os, sys\ntry: os.statvfs(sys.argv[1])\nexcept OSError as error: sys.exit(error.errno)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +77,23 @@ def mounted_at(mountpoint: Path) -> Mounted | None:
 
 
 def is_dead(mountpoint: Path) -> bool:
-    """Whether the process behind the mount is gone, so that the kernel answers every call with ENOTCONN."""
+    """Whether the process behind the mount is gone, so that the kernel answers every call with ENOTCONN.
+
+    A mount that does not answer at all is not dead but stuck. Who waits for such a mount may be beyond every signal,
+    so a child asks, and stays behind if it has to.
+    """
+    words = [sys.executable, "-I", "-S", "-c", _LOOK, os.path.abspath(mountpoint)]  # noqa: PTH100 -- asks nobody
+    nothing = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in range(3)]
+    child = os.posix_spawn(sys.executable, words, os.environ, file_actions=nothing)
+    process = os.pidfd_open(child)
     try:
-        os.statvfs(mountpoint)
-    except OSError as error:
-        return error.errno in _DEAD
-    return False
+        answered = bool(select.select([process], [], [], _ANSWER_BOUND)[0])
+    finally:
+        os.close(process)
+    if not answered:
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0 if answered else os.WNOHANG)
+    return answered and os.waitstatus_to_exitcode(status) in _DEAD
 
 
 def prepare(mountpoint: Path, *, allow_other: bool = False) -> bool:

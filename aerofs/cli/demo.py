@@ -251,7 +251,7 @@ def _unmount(target: Path, process: int, console: Console) -> None:
         console.print(f"{escape(str(error) or 'stopped')}; taking the mount away all the same")
         with suppress(ConfigError):
             mountpoint.detach(target)
-        with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(process, signal.SIGTERM)
-        if not select.select([process], [], [], _END_BOUND)[0]:
-            signal.pidfd_send_signal(process, signal.SIGKILL)
+    with suppress(ProcessLookupError):
+        signal.pidfd_send_signal(process, signal.SIGTERM)
+    if not select.select([process], [], [], _END_BOUND)[0]:
+        signal.pidfd_send_signal(process, signal.SIGKILL)

@@ -1,7 +1,7 @@
 """Every mount that a command can speak of: those that run, and directories of those that do not and hold something."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +12,8 @@ from aerofs import control, mountpoint, settings
 from aerofs.content import conflicts, inspection
 from aerofs.content.decisions import shown
 from aerofs.content.inspection import Inspection
-from aerofs.errors import AerofsError, NotFoundError
+from aerofs.errors import AerofsError, DeadlineError, NotFoundError
+from aerofs.mountpoint import Mounted
 
 StateDir = Annotated[
     Path | None,
@@ -61,31 +62,57 @@ def find(place: Path | None = None, *, state_dir: Path | None = None) -> list[Fo
 
     Raises:
         NotFoundError: There is none at `place`.
+        DeniedError: It is another user's.
     """
     if place is None:
-        running = list(_running())
-        return [*running, *_not_running(running, state_dir)]
+        running, stuck = _running()
+        return [*running, *_not_running(_mounted(but=running), stuck, _inspections(state_dir, but=running))]
+    where = str(mountpoint.true_place(place))
+    silent: dict[str, AerofsError] = {}
     try:
         return [_running_at(place)]
     except NotFoundError as error:
-        where = str(mountpoint.true_place(place))
-        left = [found for found in _not_running([], state_dir) if found.status["mountpoint"] == where]
-        if not left:
-            raise error from None
-        return left
+        sentence: AerofsError = error
+    except DeadlineError as error:
+        sentence = silent[where] = error
+    mounted = {at: mount for at, mount in _mounted().items() if at == where}
+    left = [each for each in _inspections(state_dir) if each.owner and each.owner.mountpoint == where]
+    found = list(_not_running(mounted, silent, left))
+    if not found:
+        raise sentence
+    return found
 
 
-def _running() -> Iterator[Found]:
-    """Every mount that runs. One that ends at this moment, or is stuck, hides no other."""
+def _mounted(*, but: Iterable[Found] = ()) -> dict[str, Mounted]:
+    """The mounts of this user in the kernel's table, for root everyone's, by their places."""
+    user, others = os.geteuid(), {found.place for found in but}
+    return {
+        str(mount.mountpoint): mount
+        for mount in mountpoint.mounts()
+        if mount.fstype == mountpoint.FSTYPE and (user == 0 or mount.owner in (None, user))
+        if str(mount.mountpoint) not in others
+    }
+
+
+def _running() -> tuple[list[Found], dict[str, AerofsError]]:
+    """Every mount that answers, and why others do not, by their places. One that ends at this moment hides no other."""
+    places = {
+        control.socket_path(mount.mountpoint, uid=mount.owner): place for place, mount in _mounted().items()
+    }
+    running: list[Found] = []
+    silent: dict[str, AerofsError] = {}
     for path in control.running_mounts():
         try:
-            yield asked(path)
+            running.append(asked(path))
         except NotFoundError:
             continue
         except AerofsError as error:
-            yield Found(
-                _bare(None, None) | {"mounted": True, "state_dir": str(path), "troubles": [str(error)]}
-            )
+            if path in places:
+                silent[places[path]] = error
+            else:
+                told = {"mounted": True, "state_dir": str(path), "troubles": [str(error)]}
+                running.append(Found(_bare(None, None) | told))
+    return running, silent
 
 
 def asked(path: Path) -> Found:
@@ -105,53 +132,72 @@ def _running_at(place: Path) -> Found:
     except NotFoundError:
         if mounted is None or mounted.fstype != mountpoint.FSTYPE:
             raise NotFoundError(f"no aerofs is mounted at {place}") from None
-        if mountpoint.is_dead(place):
-            raise NotFoundError(f"the aerofs at {place} crashed; mounting there again recovers it") from None
         raise NotFoundError(
             f"the aerofs at {place} cannot be asked; another user may have mounted it"
         ) from None
 
 
-def _not_running(running: list[Found], state_dir: Path | None) -> Iterator[Found]:
-    """What was left, by a crash or in the journal; a crashed mount point without a directory of ours, too."""
-    pids = {found.status.get("pid") for found in running}
-    dead = {
-        str(mount.mountpoint): mount
-        for mount in mountpoint.mounts()
-        if mount.fstype == mountpoint.FSTYPE and mountpoint.is_dead(mount.mountpoint)
+def _not_running(
+    mounted: Mapping[str, Mounted], silent: Mapping[str, AerofsError], left: Iterable[Inspection]
+) -> Iterator[Found]:
+    """Mounts that do not answer, and what was left, by a crash or in the journal.
+
+    Args:
+        mounted: What stands in the kernel's table.
+        silent: Why those of it that were asked gave no answer.
+        left: State directories, also of what is not mounted.
+    """
+    crashed = {
+        place
+        for place, mount in mounted.items()
+        if place not in silent and mountpoint.is_dead(mount.mountpoint)
     }
-    for left in _inspections(state_dir):
-        owner = left.owner
-        crashed = owner is not None and dead.pop(owner.mountpoint, None) is not None
-        if (left.held and left.pid in pids) or not (left.rows or left.troubles or crashed):
+    seen: set[str] = set()
+    for each in left:
+        place = each.owner.mountpoint if each.owner else ""
+        # One that nobody holds is not that of a living mount.
+        stands = place in mounted and place not in seen and (each.held or place in crashed)
+        if stands:
+            seen.add(place)
+        if not (each.rows or each.troubles or stands):
             continue
-        yield Found(_status_of(left, crashed=crashed), directory=None if left.held else left.directory)
-    for place, mount in dead.items():
-        yield Found(_bare(place, mount.source) | {"crashed": True, "mounted": True})
+        status = _status_of(each) | (_standing(place, crashed, silent) if stands else {})
+        status["troubles"] = [*each.troubles, *status["troubles"]]
+        yield Found(status, directory=None if each.held else each.directory)
+    for place in mounted.keys() - seen:
+        yield Found(_bare(place, mounted[place].source) | _standing(place, crashed, silent))
 
 
-def _inspections(state_dir: Path | None) -> Iterator[Inspection]:
+def _standing(place: str, crashed: Collection[str], silent: Mapping[str, AerofsError]) -> dict[str, Any]:
+    """What there is to say of a mount that stands and does not answer."""
+    if place in crashed:
+        return {"mounted": True, "crashed": True, "troubles": []}
+    gone = (
+        f"its control socket is gone; fusermount3 -u {place} unmounts it, and what is under way is finished"
+    )
+    return {"mounted": True, "troubles": [str(silent.get(place, gone))]}
+
+
+def _inspections(state_dir: Path | None, *, but: Iterable[Found] = ()) -> Iterator[Inspection]:
+    """What the state directories hold, but for those of these mounts."""
+    pids = {found.status.get("pid") for found in but} - {None}
     found = inspection.inspect_all(settings.default_state_dir())
-    yield from found
-    if state_dir is None:
-        return
-    directory = Path(os.path.abspath(state_dir))  # noqa: PTH100 -- as the settings take it
-    if directory.exists() and directory not in [each.directory for each in found]:
-        yield inspection.inspect(directory)
+    if state_dir is not None:
+        directory = Path(os.path.abspath(state_dir))  # noqa: PTH100 -- as the settings take it
+        if os.path.lexists(directory) and directory not in [each.directory for each in found]:
+            found.append(inspection.inspect(directory))
+    yield from (each for each in found if not (each.held and each.pid in pids))
 
 
-def _status_of(left: Inspection, *, crashed: bool) -> dict[str, Any]:
+def _status_of(left: Inspection) -> dict[str, Any]:
     owner = left.owner
     status = _bare(owner.mountpoint if owner else None, owner.url if owner else None)
     return status | {
         "environment": owner.environment if owner else None,
         "pid": left.pid,
-        "mounted": crashed,
-        "crashed": crashed,
         "state_dir": str(left.directory),
         "saves": [shown(row) for row in left.rows],
         "conflicts": [each.to_json() for each in conflicts.recorded(left.directory)],
-        "troubles": list(left.troubles),
     }
 
 

@@ -1,5 +1,6 @@
 """`aerofs umount`: waits until every save is on the platform, unmounts, waits until the process has ended."""
 
+import math
 import os
 import select
 import time
@@ -21,6 +22,9 @@ LEFT = 3
 """The exit code where it is unmounted, and saves that wait for the user's word stay on this disk."""
 _SILENCE = 60.0
 """Seconds without a line while draining after which the mount counts as stuck."""
+_ANSWER = 10.0
+_GRACE = 2.0
+"""Seconds that a mount has for an answer where no time was given, and where that time is over."""
 _FIRST_LINE = 2.0
 _NEXT_LINE = 10.0
 """Seconds between lines of progress where nobody watches a bar."""
@@ -39,14 +43,17 @@ def umount(
     is 3 where it is unmounted and saves stay on this disk that wait for your word (`aerofs saves`).
     """
     try:
-        ends = time.monotonic() + settings.duration(timeout) if timeout is not None else None
+        bound = math.inf if timeout is None else settings.duration(timeout)
     except ValueError as error:
         raise ConfigError(f"--timeout: {error}") from None
+    if bound < 0:
+        raise ConfigError(f"--timeout: {timeout!r} is less than no time")
+    ends = None if bound == math.inf else time.monotonic() + bound
     if unmount(place, ends=ends, console=showing.plain_console(stderr=True)):
         raise typer.Exit(LEFT)
 
 
-def unmount(place: Path, *, ends: float | None, console: Console) -> list[dict[str, Any]]:
+def unmount(place: Path, *, ends: float | None, console: Console) -> bool:
     """Drain, unmount, and wait for the end of the process.
 
     Args:
@@ -55,7 +62,8 @@ def unmount(place: Path, *, ends: float | None, console: Console) -> list[dict[s
         console: Where progress and what is left are shown.
 
     Returns:
-        The saves that stay on this disk until somebody decides about them.
+        Whether something stays on this disk: saves that somebody has to decide about, or that the process,
+        which did not end in time, may still be at work on.
 
     Raises:
         NotFoundError: Nothing of aerofs is mounted there.
@@ -68,22 +76,22 @@ def unmount(place: Path, *, ends: float | None, console: Console) -> list[dict[s
     if mountpoint.is_dead(place):
         mountpoint.detach(place)
         console.print(Text(f"the aerofs at {place} had crashed; the mount point is free again"))
-        return []
+        return False
     path = control.socket_path(mounted.mountpoint, uid=mounted.owner)
-    process = _process(path, place)
+    process = _process(path, place, ends)
     try:
         left = _drain(path, ends=ends, console=console)
         mountpoint.unmount(place)
-        _wait_for(process, ends=ends, place=place)
+        return not _ended(process, ends=ends, place=place, console=console) or bool(left)
     finally:
         os.close(process)
-    return left
 
 
-def _process(path: Path, place: Path) -> int:
+def _process(path: Path, place: Path, ends: float | None) -> int:
     """The mount's process, held by a descriptor so that its number cannot come to mean another."""
+    silence = _ANSWER if ends is None else min(_ANSWER, max(_GRACE, ends - time.monotonic()))
     try:
-        pid = int(control.call(path, "status")["pid"])
+        pid = int(control.call(path, "status", silence=silence)["pid"])
     except NotFoundError:
         raise AerofsError(
             f"the aerofs at {place} cannot be asked whether its saves are uploaded; "
@@ -124,7 +132,8 @@ def _count(line: dict[str, Any]) -> str:
 
 
 def _lines(path: Path, timeout: float | None) -> Iterator[dict[str, Any]]:
-    for line in control.stream(path, "drain", silence=_SILENCE, timeout=timeout):
+    silence = _SILENCE if timeout is None else min(_SILENCE, timeout + _GRACE)
+    for line in control.stream(path, "drain", silence=silence, timeout=timeout):
         if isinstance(line, dict):
             yield line
 
@@ -175,11 +184,14 @@ def _progress(console: Console) -> Iterator[_Show | _ShowBar]:
         yield _ShowBar(progress)
 
 
-def _wait_for(process: int, *, ends: float | None, place: Path) -> None:
+def _ended(process: int, *, ends: float | None, place: Path, console: Console) -> bool:
+    """Wait for the end of the process: it was drained, and has nothing to do but to close what it holds."""
     waiting = select.poll()
     waiting.register(process, select.POLLIN)
-    timeout = None if ends is None else max(0.0, ends - time.monotonic()) * 1000
-    if not waiting.poll(timeout):
-        raise AerofsError(
-            f"{place} is unmounted; its process is still at work, and its journal keeps what is left"
-        )
+    timeout = None if ends is None else max(_GRACE, ends - time.monotonic()) * 1000
+    if waiting.poll(timeout):
+        return True
+    console.print(
+        Text(f"{place} is unmounted; its process is still at work, and its journal keeps what is left")
+    )
+    return False

@@ -41,12 +41,21 @@ class Inspection:
 
 
 def inspect_all(root: Path) -> list[Inspection]:
-    """Every state directory below `root` (`settings.default_state_dir()`), by name."""
+    """Every state directory below `root` (`settings.default_state_dir()`), by name; one that cannot be read, too."""
     try:
-        directories = sorted(path for path in root.iterdir() if (path / LOCK).exists())
-    except OSError:
+        directories = sorted(path for path in root.iterdir() if _may_be_one(path))
+    except FileNotFoundError:
         return []
+    except OSError as error:
+        return [Inspection(root, False, None, None, (), (f"{root}: {error.strerror}",))]
     return [inspect(directory) for directory in directories]
+
+
+def _may_be_one(directory: Path) -> bool:
+    try:
+        return (directory / LOCK).exists()
+    except OSError:
+        return True
 
 
 def inspect(directory: Path) -> Inspection:

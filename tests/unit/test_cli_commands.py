@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import socket
 import subprocess
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from pathlib import Path
@@ -74,6 +75,10 @@ def test_the_version_and_the_help_are_no_mistakes(capsys: pytest.CaptureFixture[
         (["mount", "a", "b", "c"], "one URL and one mount point are enough, not 3 words: a b c"),
         (["mount", "/nowhere", "-o", "colour=red"], "unknown mount option 'colour'"),
         (["mount", "/nowhere", "--token", "hush"], "No such option: --token"),
+        (
+            ["umount", "/nowhere", "--timeout", "-5"],
+            "--timeout: '-5' is less than no time",
+        ),
         (
             ["umount", "/nowhere", "--timeout", "soon"],
             "--timeout: 'soon' is not a duration (write 30, 30s, 5m, 2h, 1d)",
@@ -367,8 +372,31 @@ async def test_umount_does_not_wait_for_ever_for_the_process(
     mount: Mount, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(mountpoint, "unmount", lambda _: None)
-    assert await run_beside("umount", str(mount.place), "--timeout", "200ms") == 1
-    assert "its process is still at work" in capsys.readouterr().err
+    monkeypatch.setattr(umount, "_GRACE", 0.2)
+    assert await run_beside("umount", str(mount.place), "--timeout", "0") == 3
+    assert "is unmounted; its process is still at work" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", ["0", "inf"])
+async def test_umount_of_an_idle_mount_takes_no_time_to_speak_of(given: str, mount: Mount) -> None:
+    mount.left = [0]
+    assert await run_beside("umount", str(mount.place), "--timeout", given) == 0
+    assert mount.unmounted
+
+
+def test_umount_of_a_stuck_mount_takes_as_long_as_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = [Mounted(tmp_path, mountpoint.FSTYPE, "https://x.example", os.geteuid())]
+    monkeypatch.setattr(mountpoint, "mounts", lambda: table)
+    monkeypatch.setattr(umount, "_GRACE", 0.2)
+    path = control.socket_path(tmp_path)
+    path.parent.mkdir()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()  # who connects is never answered
+        assert run("umount", str(tmp_path), "--timeout", "0") == 1
+    assert "gave no answer in 0.2 s" in capsys.readouterr().err
 
 
 def test_umount_frees_a_crashed_mount_point(

@@ -20,8 +20,9 @@ from aerofs.content.conflicts import Conflict, Conflicts
 from aerofs.content.draft import digest
 from aerofs.content.operations import Operation, Secured, State
 from aerofs.content.store import Owner, StateDirectory
-from aerofs.errors import ExistsError
+from aerofs.errors import DeadlineError, ExistsError
 from aerofs.model import Attachment, AttachmentId, DefinitionId, DocumentId, FieldRef, ValuePath
+from aerofs.mountpoint import Mounted
 
 FIELD = FieldRef(DefinitionId("d"), DocumentId("1"), ValuePath("scan"))
 NEW = Operation(place=FIELD, path="d/1/scan/a.txt", file_name="a.txt", title="a.txt", size=5, tries=2)
@@ -150,8 +151,8 @@ def test_saves_that_cannot_be_read_are_not_said_to_be_on_the_platform(
         said = capsys.readouterr()
         assert f"the journal {journal}" in said.err
         assert "on the platform" not in said.out
-    for words in (["retry", "3"], ["discard", "3", "--yes"], ["export", "3", tmp_path / "x"]):
-        assert run("saves", *words) == 1
+    for decision in ("retry 3", "discard 3 --yes", f"export 3 {tmp_path}/x"):
+        assert run("saves", *decision.split()) == 1
         said = capsys.readouterr()
         assert "there is no save 3 in what can be read" in said.err
         assert f"the journal {journal}" in said.err
@@ -294,6 +295,70 @@ def test_a_directory_that_a_process_holds_is_not_changed_behind_its_back(
         assert run("status") == 0
         assert "is still at work" in capsys.readouterr().out
     assert left.rows("a") == [row]
+
+
+@pytest.fixture
+def standing(left: Left, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A mount in the kernel's table whose socket nobody serves, and which belongs to the directory `a`."""
+    place = Path("/mnt/a")
+    assert not left.root.exists()
+    table = [Mounted(place, mountpoint.FSTYPE, "https://aero.example", os.geteuid())]
+    monkeypatch.setattr(mountpoint, "mounts", lambda: table)
+    monkeypatch.setattr(mountpoint, "is_dead", lambda _: False)
+    return place
+
+
+@pytest.mark.parametrize("rows", [(), (HELD,)], ids=["idle", "busy"])
+@pytest.mark.parametrize("arguments", [[], ["/mnt/a"]])
+def test_a_mount_whose_socket_is_gone_is_told_as_what_it_is(
+    arguments: list[str],
+    rows: tuple[Operation, ...],
+    left: Left,
+    standing: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    left.add("a", *rows)
+    with StateDirectory(left.root / "a"):
+        run("status", "--json", *arguments)
+        (shown,) = json.loads(capsys.readouterr().out)
+        assert (shown["mountpoint"], shown["mounted"], shown["crashed"]) == (str(standing), True, False)
+        assert (shown["pid"], len(shown["saves"])) == (os.getpid(), len(rows))
+        assert "control socket is gone" in shown["troubles"][0]
+        run("status", *arguments)
+        assert "does not answer" in capsys.readouterr().out
+
+
+def test_a_stuck_mount_is_shown_once_with_what_waits_in_it(
+    left: Left, standing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stuck(*_: object, **__: object) -> None:
+        raise DeadlineError("gave no answer")
+
+    monkeypatch.setattr(control, "running_mounts", lambda: [control.socket_path(standing, uid=os.geteuid())])
+    monkeypatch.setattr(control, "call", stuck)
+    monkeypatch.setattr(mountpoint, "is_dead", lambda _: pytest.fail("it was asked once more"))
+    left.add("a", HELD)
+    for arguments in ([], [str(standing)]):
+        with StateDirectory(left.root / "a"):
+            run("status", "--json", *arguments)
+        (shown,) = json.loads(capsys.readouterr().out)
+        assert (shown["mountpoint"], shown["mounted"], shown["crashed"]) == (str(standing), True, False)
+        assert (len(shown["saves"]), shown["troubles"]) == (1, ["gave no answer"])
+
+
+def test_a_mount_that_just_ends_is_not_told_twice(
+    left: Left, standing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = {"mountpoint": str(standing), "pid": os.getpid(), "mounted": False, "saves": []}
+    monkeypatch.setattr(control, "running_mounts", lambda: [Path("/socket")])
+    monkeypatch.setattr(control, "call", lambda *_, **__: answer)
+    monkeypatch.setattr(
+        mountpoint, "is_dead", lambda _: True
+    )  # its session is over, and it still stands there
+    left.add("a")
+    assert run("status", "--json") == 0
+    (shown,) = json.loads(capsys.readouterr().out)
+    assert (shown["mounted"], shown["crashed"], shown["pid"]) == (False, False, os.getpid())
 
 
 # --- export -------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The control socket: both ends of a conversation, and what is left when one end is gone."""
 
+import errno
 import json
 import os
 import socket
@@ -13,7 +14,15 @@ import trio
 
 from aerofs import control
 from aerofs.control import ControlServer
-from aerofs.errors import AerofsError, ConfigError, DeadlineError, NotFoundError, ProtocolError, QuotaError
+from aerofs.errors import (
+    AerofsError,
+    ConfigError,
+    DeadlineError,
+    DeniedError,
+    NotFoundError,
+    ProtocolError,
+    QuotaError,
+)
 
 
 async def status(request: Mapping[str, Any]) -> Any:
@@ -213,6 +222,19 @@ def test_a_socket_path_is_found_without_a_look_at_the_mount_point(
     monkeypatch.setattr(os, "lstat", watched)
     control.socket_path(tmp_path)
     assert str(tmp_path) not in looked
+
+
+def test_another_user_s_socket_is_refused_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def denied(*_: object) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_socket", denied)
+    place = control.socket_path(tmp_path, uid=os.geteuid())  # of those that cannot be seen, the best
+    monkeypatch.setattr("socket.socket.connect", denied)
+    with pytest.raises(DeniedError, match="only the user who mounted, and root, may ask"):
+        control.call(place, "status")
 
 
 def test_a_socket_path_fits_the_kernel_s_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

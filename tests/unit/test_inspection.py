@@ -1,10 +1,13 @@
 """Looking at state directories from outside: everything is seen, nothing is changed, nobody is disturbed."""
 
+import errno
 import os
 import shutil
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from aerofs.content.inspection import inspect, inspect_all
 from aerofs.content.operations import Operation, State
@@ -75,6 +78,30 @@ def test_what_is_no_state_directory_is_not_shown(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert inspect_all(tmp_path) == []
     assert inspect_all(tmp_path / "nowhere") == []
+
+
+async def test_a_directory_that_may_not_be_read_is_told_and_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        with Store(tmp_path / name, OWNER) as store:
+            await store.journal.record(ROW)
+    exists, opened, listed = Path.exists, os.open, Path.iterdir
+
+    def refuse(path: object) -> bool:
+        if str(path).startswith(f"{tmp_path}/a"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return False
+
+    monkeypatch.setattr(Path, "exists", lambda path: refuse(path) or exists(path))
+    monkeypatch.setattr(os, "open", lambda path, *rest: refuse(path) or opened(path, *rest))
+    denied, other = inspect_all(tmp_path)
+    assert denied.rows == ()
+    assert denied.troubles[0] == f"{tmp_path}/a: Permission denied"
+    assert len(other.rows) == 1
+    monkeypatch.setattr(Path, "iterdir", lambda path: refuse(f"{tmp_path}/a") or listed(path))
+    (whole,) = inspect_all(tmp_path)
+    assert whole.troubles == (f"{tmp_path}: Permission denied",)
 
 
 async def test_looking_does_not_keep_a_mount_from_starting(tmp_path: Path) -> None:

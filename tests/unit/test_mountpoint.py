@@ -2,6 +2,7 @@
 
 import errno
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -157,11 +158,19 @@ def test_an_automount_is_not_looked_into(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_mount_is_dead_when_the_kernel_says_not_connected(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, code: int, dead: bool
 ) -> None:
-    def answer(path: Path) -> None:
-        raise OSError(code, os.strerror(code), str(path))
-
-    monkeypatch.setattr(os, "statvfs", answer)
+    answer = f"def refused(_): raise OSError({code}, 'refused')\nos.statvfs = refused\n"
+    monkeypatch.setattr(mountpoint, "_LOOK", mountpoint._LOOK.replace("\n", f"\n{answer}", 1))
     assert mountpoint.is_dead(tmp_path) is dead
+
+
+def test_a_mount_that_does_not_answer_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(mountpoint, "_LOOK", "import time; time.sleep(60)")
+    monkeypatch.setattr(mountpoint, "_ANSWER_BOUND", 0.1)
+    begun = time.monotonic()
+    assert not mountpoint.is_dead(tmp_path)
+    assert time.monotonic() - begun < 10
 
 
 def test_missing_fuse_is_told_with_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
