@@ -76,25 +76,26 @@ class Uploads:
         self._works[work.row.id] = work
         self._nursery.start_soon(self._drive, work, name=f"put {work.row.path}")
 
-    async def cancel(self, work: Work) -> None:
+    async def cancel(self, work: Work, *, retire: tuple[Retire, ...] = ()) -> None:
         """The file is to be gone: whatever the operation brought up, or may still bring up, is taken back.
 
+        What it was to replace goes, and what its file was to replace besides (`retire`).
         Requests may be under way, and what a withdrawal makes of them is for good: it counts once it is written.
         """
         async with self._unbegun(work):
-            await self._write_withdrawn(work)
-            work.row = _withdrawn(work.row)
+            await self._write_withdrawn(work, retire)
+            work.row = _withdrawn(work.row, retire)
         work.wake.set()
         self._release_held(work)
 
-    async def _write_withdrawn(self, work: Work) -> None:
+    async def _write_withdrawn(self, work: Work, retire: tuple[Retire, ...]) -> None:
         """Write it until nothing else of the work was written meanwhile, perhaps over it."""
         written = None
         while work.row is not written:
             row = work.row
             try:
                 # A step, not a record: the row of a work that is being settled right now must not rise again.
-                await self._journal.step(_withdrawn(row), durable=True)
+                await self._journal.step(_withdrawn(row, retire), durable=True)
             except AerofsError:
                 if written is None:
                     raise
@@ -151,6 +152,7 @@ class Uploads:
         work.row = replace(
             work.row,
             cancelled=False,
+            retire=tuple(old for old in work.row.retire if old in before.retire),
             state=before.state,
             tries=before.tries,
             error=before.error,
@@ -509,8 +511,9 @@ class Uploads:
         self._change = trio.Event()
 
 
-def _withdrawn(row: Operation) -> Operation:
-    return replace(row, cancelled=True, state=State.QUEUED)
+def _withdrawn(row: Operation, retire: tuple[Retire, ...]) -> Operation:
+    besides = (old for old in retire if old not in row.retire)
+    return replace(row, cancelled=True, state=State.QUEUED, retire=(*row.retire, *besides))
 
 
 def _pause(tries: int) -> float:

@@ -8,7 +8,7 @@ import logging
 import trio
 
 from aerofs.content.journal import Journal
-from aerofs.content.operations import State, left_by
+from aerofs.content.operations import Retire, State, left_by
 from aerofs.content.puts import Remote
 from aerofs.content.uploads import Uploads
 from aerofs.content.work import Work
@@ -80,9 +80,11 @@ class Unlinking:
             raise ReadOnlyError(f"{node.path}: the mount is read-only")
         async with self._commits.lock(node):
             own = node.pending
-            for work in (own, node.follows):
-                if work is not None:
-                    await self.withdraw(work)
+            if own is not None:
+                await self.withdraw(own, retire=node.retire)
+                self._handed_over(node, own)
+            if node.follows is not None:
+                await self.withdraw(node.follows)
             if node.pending is None:
                 await self._versions.keep_for_readers(node)
                 # (What it has withdrawn, with all that it was to replace, is gone by now.)
@@ -142,8 +144,18 @@ class Unlinking:
             return False  # nor does the document
         return any(entry.id == attachment for entry in standing)
 
-    async def withdraw(self, work: Work) -> None:
+    def _handed_over(self, node: FileNode, own: Work) -> None:
+        """What the file had yet to replace is the affair of its withdrawn operation, unless that came too late."""
+        if own.settled.is_set():
+            node.retire = own.row.retire
+        else:
+            own.hidden += node.hidden
+            node.retire, node.hidden = (), ()
+
+    async def withdraw(self, work: Work, *, retire: tuple[Retire, ...] = ()) -> None:
         """A save or a move of the file is not settled: it brings nothing up any more, and takes back what it did.
+
+        What it was to replace goes, too, and what its file was to replace besides (`retire`).
 
         Raises:
             AerofsError: The platform does not let us take it back.
@@ -151,7 +163,7 @@ class Unlinking:
         if work.settled.is_set():
             return
         before = work.row
-        await self._uploads.cancel(work)
+        await self._uploads.cancel(work, retire=retire)
         row = work.row
         if not (work.running or row.maybe_sent or row.added or row.retire):
             return  # it only stands in line, and will find that there is nothing left to do

@@ -148,3 +148,30 @@ async def test_a_save_whose_name_is_taken_is_not_waited_for_nor_discarded(office
         await drive.close(handle)
         await all_up(drive)
         assert office.stored() == [("1/scan/b.txt", b"two")]
+
+
+@pytest.mark.parametrize("saved", [False, True], ids=["plain", "held"])
+async def test_a_removal_that_outlasts_its_wait_takes_what_was_to_be_replaced(
+    office: Office, *, saved: bool
+) -> None:
+    """Else it stayed out of sight until the next mount, and was back then, though `rm` had returned 0."""
+    office.add(B, b"old")
+    async with office.mounted(close_wait=0, rename_wait=0.2) as drive:
+        await drive.names(FIELD)
+        if saved:
+            await refused(drive, B, b"held b")
+        with office.sandbox.hold("save") as hold:
+            async with written(drive, A, WRITE_NEW, b"one", b"two") as handle:
+                await hold.arrived()
+                await drive.rename(A, B)
+                await drive.remove(B)
+                assert office.stored() == [("1/scan/b.txt", b"old")]
+                office.copy_disk("state", "dead")
+        await drive.close(handle)
+        await all_up(drive)
+        assert office.stored() == []
+        assert await drive.names(FIELD) == []
+    office.add(B, b"later")
+    async with office.mounted("dead") as drive:
+        await all_up(drive)
+        assert office.stored() == [("1/scan/b.txt", b"later")]
