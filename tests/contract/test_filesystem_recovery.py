@@ -62,6 +62,29 @@ async def test_a_file_whose_new_version_stands_already_is_seen_once_after_a_cras
         drive.assert_nothing_left()
 
 
+async def test_a_strangers_file_that_might_be_ours_is_seen_as_soon_as_that_is_known(office: Office) -> None:
+    with office.sandbox.hold("save") as hold:
+        async with office.mounted(close_wait=0) as drive:
+            await drive.find("invoice/1/scan")
+            await drive.write(A, b"ours..")
+            await hold.arrived()
+            office.copy_disk("state", "dead")
+    await until(lambda: office.stored() != [])
+    office.clear()
+    office.add(A, b"theirs")
+    async with office.mounted("dead") as drive:
+        with office.sandbox.hold("download") as hold:  # of what might be ours
+            assert await drive.names("invoice/1/scan") == ["a.txt"]
+            assert await drive.read(A) == b"ours.."
+            await hold.arrived()
+            assert await drive.names("invoice/1/scan") == ["a.txt"]
+        await drive.drained()
+        ours, theirs = sorted(await drive.names("invoice/1/scan"), key=len)
+        assert ours == "a.txt"
+        assert await drive.read(A) == b"ours.."
+        assert await drive.read(f"invoice/1/scan/{theirs}") == b"theirs"
+
+
 async def test_a_newer_version_behind_a_held_one_goes_up_after_a_crash(office: Office) -> None:
     office.sandbox.tokens[office.sandbox.token] = Access(read_only=True)
     async with office.mounted(close_wait=5) as drive:
