@@ -1,5 +1,6 @@
 """A file that is saved again and again, while what it waits for is refused, failed, or taken back."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from math import inf
@@ -9,11 +10,13 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from aerofs import errors
+from aerofs.filesystem.attributes import Changes
 from aerofs.sandbox import Fault
 from tests.contract.conftest import Drive, Office, until
 
 A = "invoice/1/scan/a.txt"
 B = "invoice/1/scan/b.txt"
+SMALL = "invoice/1/small/a.txt"
 FORBIDDEN = Fault("delete", "status", status=403, count=None)
 
 
@@ -150,4 +153,47 @@ async def test_a_save_whose_removal_is_refused_is_what_it_was(office: Office, st
             drive.filesystem._uploads.retry(held=True)
             await until(lambda: not drive.filesystem.saves())
             assert office.stored() == [("1/scan/a.txt", b"new")]
+        drive.assert_nothing_left()
+
+
+@asynccontextmanager
+async def queued_and_then_refused(office: Office, how: str) -> AsyncIterator[Drive]:
+    """A save waits for the platform, and a later change of the file met an error that its writer was told of."""
+    async with office.mounted() as drive:
+        await drive.names("invoice/1/small")
+        drive.network.away = True
+        with pytest.raises(errors.UnavailableError):
+            await drive.write(SMALL, b"x" * 6000)
+        if how == "write":
+            handle = await drive.open(SMALL, os.O_WRONLY)
+            with pytest.raises(errors.TooLargeError):
+                await drive.filesystem.write(handle, 6000, b"y" * 6000)
+            with pytest.raises(errors.TooLargeError):
+                await drive.close(handle)
+        else:
+            with pytest.raises(errors.TooLargeError):
+                await drive.filesystem.change((await drive.find(SMALL)).inode, Changes(size=1 << 20), None)
+        yield drive
+
+
+@pytest.mark.parametrize("how", ["write", "truncate"])
+async def test_an_error_that_changed_nothing_is_over_with_its_writer(office: Office, how: str) -> None:
+    async with queued_and_then_refused(office, how) as drive:
+        handle = await drive.open(SMALL, os.O_WRONLY)
+        await drive.filesystem.write(handle, 0, b"GOOD")
+        with pytest.raises(errors.UnavailableError):
+            await drive.close(handle)
+        assert (await drive.read(SMALL)) == b"GOOD" + b"x" * 5996
+        await drive.back()
+        assert office.stored() == [("1/small/a.txt", b"GOOD" + b"x" * 5996)]
+        drive.assert_nothing_left()
+
+
+@pytest.mark.parametrize("how", ["write", "truncate"])
+async def test_a_save_that_waits_is_brought_up_though_a_later_change_met_an_error(
+    office: Office, how: str
+) -> None:
+    async with queued_and_then_refused(office, how) as drive:
+        await drive.back()
+        assert office.stored() == [("1/small/a.txt", b"x" * 6000)]
         drive.assert_nothing_left()
