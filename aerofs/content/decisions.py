@@ -57,11 +57,9 @@ def check_discard(rows: Sequence[Operation]) -> None:
 def given_up(row: Operation) -> Operation | None:
     """What is left to do of a row that is given up: nothing; or, if it may have arrived, to take that back.
 
-    What it was to replace is never touched then. What certainly stands is left to stand; so is what bytes cannot tell
-    from a stranger's.
+    What it was to replace is never touched then. What certainly stands is left to stand.
     """
-    certain = row.state is State.LOCAL or row.cancelled or row.added is not None or not row.maybe_sent
-    if certain or row.resizes:
+    if row.state is State.LOCAL or row.cancelled or row.added is not None or not row.maybe_sent:
         return None
     return replace(
         row, state=State.QUEUED, cancelled=True, superseded=False, retire=(), after=None, error="", errno=0

@@ -16,8 +16,9 @@ import trio
 from aerofs.content.draft import digest, local_error
 from aerofs.content.operations import Operation
 from aerofs.content.origin import proven_total
+from aerofs.content.pictures import same_picture
 from aerofs.content.puts import Remote
-from aerofs.errors import RefusedError, UnavailableError
+from aerofs.errors import RefusedError, StaleError, UnavailableError
 from aerofs.model import Attachment, AttachmentId, FieldRef
 from aerofs.platform import ExpiredUrlError
 
@@ -44,7 +45,7 @@ class Recognition:
             certain: The platform said that it did the work, only not what came of it.
 
         Raises:
-            RefusedError: Several may be ours, and bytes cannot tell them apart.
+            RefusedError: One may be ours, and neither bytes nor pictures can tell.
             AerofsError: Their bytes cannot be had now.
         """
         unknown = [entry for entry in standing if entry.id not in row.bygone]
@@ -55,10 +56,8 @@ class Recognition:
             named = unknown  # the platform may have chosen another name: the bytes will tell
         # What is copied on the platform keeps its bytes, whatever the field does with those that are brought up.
         changed = row.resizes and row.content is not None
-        if changed and len(named) == 1:
-            return named[0]
-        if changed and named:
-            raise RefusedError(f"{row.path}: {len(named)} new files of this name, and ours cannot be told")
+        if changed:
+            return await self._reduced(row, named)
         sized = [entry for entry in named if _fits(row, entry)]
         return await self._equal(await self._expected(row), sized, row.path) if sized else None
 
@@ -95,6 +94,27 @@ class Recognition:
             # Only the file's own bytes prove that it is not ours; a proxy's page, say, is to be asked past later.
             if size != entry.size and size != await proven_total(self._remote, entry.url):
                 raise UnavailableError(f"{path}: what came for a new file of this name may not be its bytes")
+        return None
+
+    async def _reduced(self, row: Operation, candidates: Sequence[Attachment]) -> Attachment | None:
+        """Ours where the platform may have made a smaller picture of it: by its bytes, or by what it shows."""
+        ours, alike, unclear = self._drafts / str(row.content), [], False
+        for entry in candidates:
+            try:
+                async with self._fetch(row.place, entry) as theirs:
+                    if await _digest(theirs) == await self._expected(row):
+                        return entry
+                    same = await trio.to_thread.run_sync(same_picture, ours, theirs)
+            except StaleError:
+                continue  # gone meanwhile
+            alike += [entry] if same else []
+            unclear = unclear or same is None
+        if len(alike) == 1:
+            return alike[0]
+        if alike or unclear:
+            raise RefusedError(
+                f"{row.path}: whether a new file of this name is ours, made smaller, cannot be told: look there first"
+            )
         return None
 
     async def _bytes(self, url: str) -> tuple[str, int]:

@@ -210,7 +210,16 @@ class Performer:
     async def _find_ours(self, put: Put, *, certain: bool) -> bool:
         """After a lost or silent answer: an id that we did not know, with our title and equal bytes, is ours."""
         standing = await self._actions.standing(put.row.place)
-        added = await self._recognition.ours(put.row, standing, certain=certain)
+        try:
+            added = await self._recognition.ours(put.row, standing, certain=certain)
+        except RefusedError as doubt:
+            # For a person to look: who lets it be tried again says that none of these is ours. Else none is touched.
+            known = put.row.known | {entry.id for entry in standing}
+            await self._actions.settle_on(put, maybe_sent=False, known=known)
+            if not (put.row.cancelled or put.row.superseded):
+                raise
+            log.info("%s; it is left to stand", doubt)
+            return False
         if added is not None:
             await self._actions.stands(put, added)
         return added is not None

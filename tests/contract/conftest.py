@@ -35,6 +35,7 @@ FIELDS = (
     FieldSpec("passport", required=True, maximum_attachments=1),
     FieldSpec("small", maximum_megabytes=0.01),
     FieldSpec("picture", maximum_image_width=20),
+    FieldSpec("photo", maximum_image_width=64),
 )
 
 

@@ -368,21 +368,40 @@ async def test_a_yes_of_which_nothing_is_seen_is_not_repeated_for_ever(bench: Be
     assert put.row.maybe_sent
 
 
-async def test_in_a_field_that_resizes_the_only_new_file_of_our_name_is_ours(bench: Bench) -> None:
+async def test_in_a_field_that_resizes_what_has_our_bytes_is_ours(bench: Bench) -> None:
     put = await bench.save()
     put.row = replace(put.row, resizes=True, maybe_sent=True)
-    bench.remote.add(HERE, "a.txt", b"smaller")
+    bench.remote.add(HERE, "a.txt", b"six")
+    bench.remote.add(HERE, "a.txt", b"new")
     await bench.performer.perform(put)
-    assert bench.remote.asked == ["list"]
+    assert bench.remote.asked == ["list", "fetch", "fetch"]
+    assert len(bench.remote.names(HERE)) == 2
 
 
-async def test_in_a_field_that_resizes_two_new_files_of_our_name_are_for_the_user(bench: Bench) -> None:
+@pytest.mark.parametrize("strangers", [1, 2])
+async def test_in_a_field_that_resizes_what_cannot_be_told_is_for_the_user(
+    bench: Bench, strangers: int
+) -> None:
     put = await bench.save()
     put.row = replace(put.row, resizes=True, maybe_sent=True)
-    for _ in range(2):
+    for _ in range(strangers):
         bench.remote.add(HERE, "a.txt", b"smaller")
     await bench.fails(put, RefusedError)
-    assert bench.remote.asked == ["list"]
+    assert bench.remote.asked == ["list"] + ["fetch"] * strangers
+    await bench.performer.perform(put)  # who lets it be tried again has looked
+    assert ("a.txt", b"new") in bench.remote.names(HERE)
+    assert len(bench.remote.names(HERE)) == strangers + 1
+
+
+@pytest.mark.parametrize("mark", ["cancelled", "superseded"])
+async def test_in_a_field_that_resizes_what_cannot_be_told_is_not_touched(bench: Bench, mark: str) -> None:
+    put = await bench.save()
+    put.row = replace(put.row, resizes=True, maybe_sent=True)
+    put.row = replace(put.row, cancelled=mark == "cancelled", superseded=mark == "superseded")
+    bench.remote.add(HERE, "a.txt", b"smaller")
+    await bench.performer.perform(put)
+    assert bench.remote.names(HERE) == [("a.txt", b"smaller")]
+    assert put.row.added is None
 
 
 # -- somebody else was faster ----------------------------------------------------------------------------------------
