@@ -127,9 +127,12 @@ class Commits:
 
     async def _commit_alone(self, node: FileNode) -> None:
         """Commit where nobody waits for an answer. The bytes are in no journal yet: it is tried until they are."""
+        draft = node.draft
         try:
             await self.commit(node, wait=None)
         except AerofsError as error:
+            if draft is not None and error is draft.refusal:
+                return  # whoever met it was told: this is no save
             log.error("%s: could not be recorded, will be tried again: %s", node.path, error)
             self.quiet.again(node)
 
@@ -171,7 +174,13 @@ class Commits:
             AerofsError: The journal could not be written.
         """
         async with self._uploads.followed(lambda: node.pending or node.follows) as previous:
-            return await self._record(node, previous)
+            node.recording = True
+            try:
+                return await self._record(node, previous)
+            finally:
+                node.recording = False
+                if node.draft is not None and node.draft.refusal is not None:
+                    self.outcomes.let_go(node)  # it met an error meanwhile
 
     async def _record(self, node: FileNode, previous: Work | None) -> Work | None:
         draft = node.draft
@@ -179,6 +188,8 @@ class Commits:
             return None
         # No two rows name the same file: the end of one of them would take it from the other.
         await draft.unshare()
+        if draft.refusal is not None:
+            raise draft.refusal
         changes, path, noted = draft.changes, draft.freeze(), node.noted
         row = replace(
             self.row(node, draft, inherits=node.pending is not None),

@@ -91,6 +91,7 @@ class FileNode:
         supplants: Files whose names it took, and whose rows go with its next one (`supplanting.py`).
         hidden: Attachments hidden on this file's behalf until its next operation is settled.
         committed: `draft.changes` as of the last commit.
+        recording: A save of the draft is being written to the journal.
         noted: The journal row of a draft that is not committed.
         writers, handles: Open handles.
         beside: The name that it has yet to go by, because a stranger's file has its own on the platform.
@@ -115,6 +116,7 @@ class FileNode:
     follows: Work | None = None
     supplants: "tuple[FileNode, ...]" = ()
     committed: int = 0
+    recording: bool = False
     noted: Noted | None = None
     writers: int = 0
     handles: int = 0

@@ -118,7 +118,7 @@ class Outcomes:
     def let_go(self, node: FileNode) -> None:
         """The last writer is gone and the platform has it all: the draft's file becomes the blob."""
         draft = node.draft
-        if draft is None or node.writers or node.life is not Life.REAL:
+        if draft is None or node.writers or node.recording or node.life is not Life.REAL:
             return
         if draft.refusal is not None and node.noted is not None and node.noted.row.accepted is not None:
             self._go_back_to(node, node.noted)
@@ -154,7 +154,7 @@ class Outcomes:
             if node.noted.path == refused.path:
                 refused.close()
                 return
-        elif node.noted is not None:
+        elif node.noted is not None and not node.recording:
             # The row of an fsync, whose bytes go with the refused draft.
             self._nursery.start_soon(self._forget_row_alone, node)
         refused.discard()

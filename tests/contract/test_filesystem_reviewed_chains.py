@@ -4,15 +4,17 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from math import inf
+from typing import Any
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 from aerofs import errors
+from aerofs.content.operations import Operation, State
 from aerofs.filesystem.attributes import Changes
 from aerofs.sandbox import Fault
-from tests.contract.conftest import Drive, Office, until
+from tests.contract.conftest import WRITE_NEW, Drive, Office, until
 
 A = "invoice/1/scan/a.txt"
 B = "invoice/1/scan/b.txt"
@@ -196,4 +198,68 @@ async def test_a_save_that_waits_is_brought_up_though_a_later_change_met_an_erro
     async with queued_and_then_refused(office, how) as drive:
         await drive.back()
         assert office.stored() == [("1/small/a.txt", b"x" * 6000)]
+        drive.assert_nothing_left()
+
+
+class SlowJournal:
+    """The journal answers late that a row of a save was written."""
+
+    def __init__(self, drive: Drive, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.written, self.answered = trio.Event(), trio.Event()
+        record = drive.store.journal.record
+
+        async def slow(operation: Operation, **given: Any) -> Operation:
+            row = await record(operation, **given)
+            if row.state is State.QUEUED:
+                self.written.set()
+                await self.answered.wait()
+            return row
+
+        monkeypatch.setattr(drive.store.journal, "record", slow)
+
+
+@pytest.mark.parametrize("before", ["accepted", "synced"])
+@pytest.mark.parametrize("then", ["nothing", "emptied"])
+async def test_an_error_while_a_save_is_recorded_takes_nothing_from_it(
+    office: Office, monkeypatch: pytest.MonkeyPatch, before: str, then: str
+) -> None:
+    async with office.mounted("alive", close_wait=0.0) as drive:
+        await drive.names("invoice/1/small")
+        handle = await drive.open(SMALL, WRITE_NEW)
+        if before == "accepted":
+            await drive.filesystem.write(handle, 0, b"one")
+            await drive.filesystem.flush(handle)
+            await drive.drained()
+        await drive.filesystem.write(handle, 0, b"two")
+        if before == "accepted":
+            await drive.filesystem.flush(handle)
+        else:
+            await drive.filesystem.fsync(handle)
+        inode = drive.filesystem._files.node(handle).inode
+        slow = SlowJournal(drive, monkeypatch)
+        async with trio.open_nursery() as nursery:
+            with office.sandbox.hold("save") as hold:
+                nursery.start_soon(drive.filesystem.release, handle)
+                await slow.written.wait()
+                with pytest.raises(errors.TooLargeError):
+                    await drive.filesystem.change(inode, Changes(size=1 << 20), None)
+                if then == "emptied":
+                    handle = await drive.open(SMALL, os.O_WRONLY | os.O_TRUNC)
+                slow.answered.set()
+                await hold.arrived()
+                await wait_all_tasks_blocked(0.05)
+                rows = drive.store.journal.load()
+                assert [(row.state, row.size) for row in rows if row.content] == [("queued", 3)]
+                office.copy_disk("alive", "dead")
+                hold.release()
+        if then == "emptied":
+            await drive.filesystem.write(handle, 0, b"three")
+            await drive.close(handle)
+        await drive.drained()
+        assert office.stored() == [("1/small/a.txt", b"two" if then == "nothing" else b"three")]
+        drive.assert_nothing_left()
+    office.clear()
+    async with office.mounted("dead") as drive:
+        await drive.drained()
+        assert office.stored() == [("1/small/a.txt", b"two")]
         drive.assert_nothing_left()
