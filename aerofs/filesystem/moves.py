@@ -130,6 +130,8 @@ class Moves:
         async with self._commits.lock(node):
             # A save under way is awaited; one that only waits for its next try is retargeted.
             await self._await_busy(node)
+            if node.life is Life.LOCAL and node.draft is not None and node.draft.refusal is not None:
+                raise node.draft.refusal  # (One whose name is real is written still: its end comes with its close.)
             before = self._undoing.before(node)
             await self._take_name(node, home, name, title, target)
             work, failure = None, None

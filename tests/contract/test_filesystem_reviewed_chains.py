@@ -201,6 +201,31 @@ async def test_a_save_that_waits_is_brought_up_though_a_later_change_met_an_erro
         drive.assert_nothing_left()
 
 
+async def test_a_draft_that_met_an_error_is_not_uploaded_under_another_name(office: Office) -> None:
+    office.add(SMALL, b"original")
+    part = SMALL + ".part"
+    async with office.mounted() as drive:
+        assert await drive.read(SMALL) == b"original"
+        handle = await drive.open(part, WRITE_NEW)
+        await drive.filesystem.write(handle, 0, b"x" * 6000)
+        with pytest.raises(errors.TooLargeError):
+            await drive.filesystem.write(handle, 6000, b"y" * 6000)
+        with pytest.raises(errors.TooLargeError):
+            await drive.close(handle)
+        for name in (SMALL, SMALL + "2"):
+            with pytest.raises(errors.TooLargeError):
+                await drive.rename(part, name)
+        await drive.drained()
+        assert office.stored() == [("1/small/a.txt", b"original")]
+        assert await drive.names("invoice/1/small") == ["a.txt", "a.txt.part"]
+        assert await drive.read(SMALL) == b"original"
+        await drive.write(part, b"whole")
+        await drive.rename(part, SMALL)
+        await drive.drained()
+        assert office.stored() == [("1/small/a.txt", b"whole")]
+        drive.assert_nothing_left()
+
+
 class SlowJournal:
     """The journal answers late that a row of a save was written."""
 
