@@ -6,11 +6,11 @@ import os
 import secrets
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from aerofs.errors import AerofsError, ExistsError, NotFoundError
+from aerofs.errors import AerofsError, ExistsError, NotFoundError, RefusedError
 
 _CHUNK = 1 << 20
 
@@ -28,16 +28,22 @@ def export(
     """Copy `file` to `target`, or into it as `name`, if it is a directory. Returns where the copy is.
 
     The copy appears under its name when it is complete and on the disk, with the time of the save. `length`: so many
-    bytes at the beginning of the file are the save.
+    bytes at the beginning of the file are the save. `force`: what a symbolic link leads to is overwritten, as cp does,
+    and nothing but a regular file.
 
     Raises:
-        NotFoundError: The bytes are gone: the save has just arrived on the platform.
+        NotFoundError: The bytes are gone.
         ExistsError: The target exists, and `force` was not given.
+        RefusedError: It is there, and no regular file.
         AerofsError: It cannot be written, or the bytes are not those that were saved.
     """
     target = target / name if target.is_dir() else target
-    if not force and os.path.lexists(target):
-        raise _exists(target)
+    if os.path.lexists(target):
+        if not force:
+            raise _exists(target)
+        target = target.resolve()
+        if os.path.lexists(target) and not target.is_file():
+            raise RefusedError(f"{target} is no regular file, and only such a one is overwritten")
     part = target.with_name(f".aerofs-{secrets.token_hex(8)}.part")
     try:
         with _opened(file) as reader, part.open("xb") as writer:
@@ -49,7 +55,8 @@ def export(
     except OSError as error:
         raise AerofsError(f"cannot write {target}: {error.strerror}") from None
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
     return target
 
 
@@ -73,7 +80,7 @@ def _opened(file: Path) -> Iterator[BinaryIO]:
     try:
         reader = file.open("rb")
     except FileNotFoundError:
-        raise NotFoundError("its bytes are not here any more: it has just arrived on the platform") from None
+        raise NotFoundError(f"its bytes are not here any more: {file} is gone") from None
     except OSError as error:
         raise AerofsError(f"its bytes in {file} cannot be read: {error.strerror}") from None
     with reader:

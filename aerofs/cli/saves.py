@@ -169,8 +169,20 @@ def export(
     state_dir: mounts.StateDir = None,
 ) -> None:
     """Copy the bytes of a save to TARGET: a file, a directory, or - for the standard output."""
-    found = _with(number, mounts.find(mount, state_dir=state_dir))
-    save = _content(found, number)
+    if target.endswith("/") and not Path(target).is_dir():
+        raise AerofsError(f"{target} is no directory")
+    save = _content(_with(number, mounts.find(mount, state_dir=state_dir)), number)
+    try:
+        _export(save, target, force=force)
+    except NotFoundError:
+        # It arrived just now, or it is lost: the journal tells.
+        left = mounts.find(mount, state_dir=state_dir)
+        if not any(again["id"] == number for found in left for again in found.saves):
+            raise decisions.unknown(number) from None
+        raise
+
+
+def _export(save: dict[str, Any], target: str, *, force: bool) -> None:
     name, file = str(save["path"]).rpartition("/")[2], Path(save["file"])
     sha256, length = save["sha256"], save.get("accepted")
     if target == "-":
@@ -185,7 +197,7 @@ def export(
         force=force,
         length=length,
     )
-    showing.plain_console().print(Text(f"{number} {save['path']}: copied to {copied}"))
+    showing.plain_console().print(Text(f"{save['id']} {save['path']}: copied to {copied}"))
 
 
 def _content(found: mounts.Found, number: int) -> dict[str, Any]:

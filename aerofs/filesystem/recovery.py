@@ -79,6 +79,11 @@ class Recovery:
         superseded = row.id in self._superseded or bool(renames and previous and previous.row.superseded)
         row = await self._as_save(row) if row.state is State.LOCAL else _as_left(row, superseded=superseded)
         draft, damage = self._bytes.get(row.id), None if superseded else self._damage.get(row.id)
+        if (
+            damage and row.state is State.HELD
+        ):  # nobody looks for it by itself, so that nobody else would tell
+            log.warning("%s: %s; it was held: %s", row, damage, row.error)
+            row = replace(row, error=damage)
         row = replace(row, size=draft.size) if draft is not None else row
         work = Work(row, previous=previous)
         work.damage = damage
@@ -250,5 +255,4 @@ def _chain(row: Operation, later: Mapping[int, Operation]) -> list[Operation]:
 def _as_left(row: Operation, *, superseded: bool) -> Operation:
     """A row as the end of the process before left it: its last request may have been carried out."""
     row = replace(row, superseded=superseded, state=State.QUEUED if superseded else row.state)
-    # Where bytes tell ours from a stranger's, it does no harm to look; elsewhere the row knows whether it was sent.
-    return row if row.resizes else replace(row, maybe_sent=True)
+    return replace(row, maybe_sent=row.unsure)

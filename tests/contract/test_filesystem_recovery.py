@@ -117,6 +117,26 @@ async def test_a_row_whose_bytes_are_gone_leaves_the_platforms_version_in_sight(
         assert office.stored() == [("1/scan/a.txt", b"old")]
 
 
+@pytest.mark.complains
+async def test_a_held_save_whose_bytes_are_gone_says_so(
+    office: Office, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with office.mounted() as drive:
+        await drive.find("invoice/1/scan")
+        office.sandbox.tokens[office.sandbox.token] = Access(read_only=True)
+        with pytest.raises(errors.DeniedError):
+            await drive.write(A, b"new")
+        (before,) = drive.filesystem.saves()
+        for draft in drive.store.drafts.iterdir():
+            draft.unlink()
+    async with office.mounted() as drive:
+        (held,) = drive.filesystem.saves()
+        assert held["state"] == "held"
+        assert "its bytes cannot be read" in str(held["error"])
+    (told,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert str(before["error"]) in told.getMessage()
+
+
 async def test_bytes_that_are_not_those_of_the_save_any_more_are_never_sent(office: Office) -> None:
     office.add(A, b"old")
     async with office.mounted() as drive:

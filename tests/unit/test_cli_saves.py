@@ -1,11 +1,13 @@
 """`aerofs saves` and `aerofs status` without a running mount: what was left is seen and decided about."""
 
+import errno
 import json
 import os
 import sqlite3
 import stat
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -395,6 +397,78 @@ def test_export_never_overwrites_unless_it_is_forced(
     assert target.read_bytes() == b"mine"
     assert run("saves", "export", row.id, target, "--force") == 0
     assert target.read_bytes() == b"bytes"
+
+
+def _target(kind: str, directory: Path) -> Path:
+    target = directory / "x"
+    match kind:
+        case "fifo":
+            os.mkfifo(target)
+        case "device":
+            try:
+                os.mknod(target, stat.S_IFCHR | 0o600, os.makedev(1, 3))
+            except PermissionError:
+                pytest.skip("who runs this may make no devices")
+        case "directory":
+            (target / "a.txt").mkdir(parents=True)
+    return target
+
+
+@pytest.mark.parametrize("kind", ["fifo", "directory", "device"])
+def test_export_overwrites_nothing_but_a_regular_file(
+    kind: str, row: Operation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = _target(kind, tmp_path)
+    before = target.stat()
+    (tmp_path / "link").symlink_to(target)
+    for place in (target, tmp_path / "link"):
+        assert run("saves", "export", row.id, place, "--force") == 1
+        assert "no regular file" in capsys.readouterr().err
+    assert (target.stat().st_ino, target.stat().st_rdev) == (before.st_ino, before.st_rdev)
+
+
+def test_export_writes_where_a_link_leads(row: Operation, tmp_path: Path) -> None:
+    (tmp_path / "there").write_bytes(b"old")
+    for name in ("there", "nowhere"):
+        (tmp_path / "link").symlink_to(name)
+        assert run("saves", "export", row.id, tmp_path / "link") == 1
+        assert run("saves", "export", row.id, tmp_path / "link", "--force") == 0
+        assert (tmp_path / "link").is_symlink()
+        assert (tmp_path / name).read_bytes() == b"bytes"
+        (tmp_path / "link").unlink()
+
+
+def test_export_into_a_directory_that_is_not_there_makes_no_file_of_its_name(
+    row: Operation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("saves", "export", row.id, f"{tmp_path}/new/") == 1
+    assert capsys.readouterr().err == f"aerofs: {tmp_path}/new/ is no directory\n"
+    assert not (tmp_path / "new").exists()
+
+
+def test_where_nothing_may_be_written_that_is_told(
+    row: Operation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def read_only(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    for step in ("open", "unlink"):
+        monkeypatch.setattr(Path, step, read_only)
+    monkeypatch.setattr(exporting, "_opened", lambda _: nullcontext())
+    assert run("saves", "export", row.id, tmp_path / "x") == 1
+    assert capsys.readouterr().err == f"aerofs: cannot write {tmp_path}/x: Read-only file system\n"
+    monkeypatch.undo()
+
+
+def test_bytes_that_are_gone_are_not_said_to_have_arrived(
+    left: Left, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (row,) = left.add("one", HELD)
+    file = left.root / "one" / "drafts" / str(row.content)
+    file.unlink()
+    for target in (tmp_path / "x", "-"):
+        assert run("saves", "export", row.id, target) == 1
+        assert f"its bytes are not here any more: {file} is gone" in capsys.readouterr().err
 
 
 def test_a_file_that_appears_while_it_is_exported_is_not_overwritten(tmp_path: Path) -> None:
