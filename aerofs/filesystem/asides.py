@@ -176,15 +176,26 @@ class Asides:
         while node.aside is aside and aside is not None and self._is_written(*aside):  # noqa: ASYNC110  a minute
             await trio.sleep(ASIDE_WAIT)
         if node.aside is aside and aside is not None and node.life is Life.LOCAL:
-            log.info("%s: no new version came, the file is back as %s", node.path, aside[1])
             parent, name = self._tree.number(node.home), node.name
-            await self.bring_back(node)
+            try:
+                await self.bring_back(node)
+            except AerofsError as error:
+                log.info("%s: is not yet back as %s: %s", node.path, aside[1], error)
+                self._nursery.start_soon(self._come_back_later, node)
+                return
+            log.info("%s: no new version came, the file is back", node.path)
             self._kernel.forget_entry(parent, name)
             self._kernel.forget_entry(self._tree.number(node.home), node.name)
 
     async def bring_back(self, node: FileNode) -> None:
-        """The file has the name again that it had before it was put aside: nothing has happened."""
+        """The file has the name again that it had before it was put aside: nothing has happened.
+
+        Raises:
+            AerofsError: The journal could not be written.
+        """
         async with self._commits.lock(node):
+            if node.aside is not None and not node.changed:
+                await self._commits.outcomes.forget_row(node)
             if node.aside is None:
                 return
             home, name = node.aside
@@ -192,8 +203,6 @@ class Asides:
             self._tree.move(node, home, name)
             node.life = Life.REAL
             self._commits.outcomes.stand_beside(node, node)
-            if not node.changed:
-                await self._commits.outcomes.forget_row(node)
         if node.draft is not None:
             await self._commits.released(node)
         elif node.work is None:

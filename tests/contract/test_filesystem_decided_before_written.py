@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from aerofs.content.journal import Journal
 from aerofs.content.operations import Operation
 from aerofs.errors import AerofsError, NoSpaceError
 from aerofs.sandbox import Access, Fault
-from tests.contract.conftest import Drive, Office, until
+from tests.contract.conftest import Drive, Office, later, until
 
 FIELD = "invoice/1/scan"
 A, B, PART = f"{FIELD}/a.txt", f"{FIELD}/b.txt", f"{FIELD}/a.part"
@@ -172,3 +172,31 @@ async def test_a_removal_is_written_again_over_a_step_that_was_written_meanwhile
         await drive.drained()
         assert office.stored() == []
         drive.assert_nothing_left()
+
+
+async def test_a_file_put_aside_is_back_once_that_can_be_written(
+    office: Office, monkeypatch: pytest.MonkeyPatch, clock: MockClock
+) -> None:
+    """The mount goes on, and the file has one name at any moment."""
+    office.add(A, b"old")
+    async with office.mounted() as drive:
+        await drive.read(A)
+        await refused(drive, A, b"two")
+        await drive.rename(A, f"{A}~")
+        rows = drive.store.journal.load()
+        with monkeypatch.context() as full:
+            full.setattr(Journal, "_in_thread", no_space)
+            with pytest.raises(NoSpaceError):
+                await drive.rename(f"{A}~", A)
+            await later(clock, 61)
+            await wait_all_tasks_blocked(0.1)
+            assert await drive.names(FIELD) == ["a.txt~"]
+            assert await drive.read(f"{A}~") == b"two"
+            assert drive.store.journal.load() == rows
+        await later(clock, 61)
+        await wait_all_tasks_blocked(0.1)
+        drive.filesystem._uploads.retry(held=True)
+        await until(lambda: not list(drive.filesystem._uploads))
+        await drive.drained()
+        assert await drive.names(FIELD) == ["a.txt"]
+        assert await drive.read(A) == b"two"
