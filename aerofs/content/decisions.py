@@ -141,8 +141,7 @@ class Unmounted:
 
     def _give_up(self, row: Operation) -> Operation:
         # The end of its process may have cut its last request off.
-        unsure = row.state is State.QUEUED and not row.resizes
-        left = given_up(replace(row, maybe_sent=True) if unsure else row)
+        left = given_up(replace(row, maybe_sent=row.unsure) if row.state is State.QUEUED else row)
         if left is not None:
             self._record(left)
             return left

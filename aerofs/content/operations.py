@@ -125,6 +125,14 @@ class Operation:
         return self.copy_of[0] != self.place and self.source_title == self.title
 
     @property
+    def unsure(self) -> bool:
+        """Whether a request may have been carried out of which the row does not tell, now that its process has ended.
+
+        Its first try is not announced in the journal, to spare each save a sync; every other one is, before it is sent.
+        """
+        return self.maybe_sent or not (self.tries or self.resizes)
+
+    @property
     def only_adds(self) -> bool:
         """It brings a file into a field that is not known to be limited, and touches nothing that stands there."""
         return not (self.retire or self.copy_of or self.secured or self.conflict) and self.maximum is None

@@ -72,7 +72,7 @@ def _take_back_the_tail(journal: Journal, rows: Sequence[Operation], drafts: Pat
         journal.put(secured)
     lost = _in_chains(rows, _told(orphans, range(1, journal.last + 1)))
     if lost:
-        journal.put(lost)
+        journal.put([*_as_of_once(rows), *lost])
         log.warning("the journal had lost its last rows; %d saves are back from their drafts", len(lost))
 
 
@@ -81,6 +81,7 @@ def _rebuilt(path: Path, drafts: Path, damage: str) -> Journal:
     fresh = _part(path, ".new")
     try:
         rows, facts = _readable(path)
+        rows = list(_as_of_once(rows))
         found = _from_drafts(drafts, rows)
         with Journal(_part(path, ".building")) as journal:
             journal.put([*rows, *found])
@@ -241,6 +242,13 @@ def _unknown(path: Path, number: int) -> Operation:
         error="found on this disk after the journal was damaged; where it belongs is not known: export it",
         errno=LocalIOError.errno,
     )
+
+
+def _as_of_once(rows: Iterable[Operation]) -> Iterator[Operation]:
+    """Rows that may have gone on since: that something was sent may have been noted, and lost."""
+    for row in rows:
+        sendable = row.state is not State.LOCAL and not row.resizes and row.added is None
+        yield replace(row, maybe_sent=True) if sendable else row
 
 
 def _as_lost(row: Operation) -> Operation:

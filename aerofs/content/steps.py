@@ -113,8 +113,8 @@ class Performer:
 
     async def _add(self, put: Put, *, instead_of: Retire | None = None) -> None:
         """Add the file; `instead_of` the only one that the field holds, in the same request."""
-        if put.row.resizes and not put.row.maybe_sent:
-            # Bytes will not tell ours from a stranger's: what tells is whether anything was sent at all.
+        if (put.row.resizes or put.row.tries) and not put.row.maybe_sent:
+            # Where bytes need not tell ours from a stranger's, what tells is whether anything was sent at all.
             await self._actions.settle_on(put, maybe_sent=True)
         try:
             added = await self._send(put, replacing=instead_of is not None)

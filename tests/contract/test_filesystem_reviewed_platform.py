@@ -302,3 +302,41 @@ def photo(seed: int, width: int = 128) -> bytes:
 
     blots = Image.frombytes("RGB", (8, 8), Random(seed).randbytes(8 * 8 * 3))
     return png(blots.resize((width, width), Image.Resampling.BICUBIC))
+
+
+# -- what was never sent ---------------------------------------------------------------------------------------------
+
+
+async def test_what_was_never_sent_is_not_found_in_a_colleagues_file_of_equal_bytes(office: Office) -> None:
+    async with office.mounted() as drive:
+        await drive.names("invoice/1/scan")
+        drive.network.away = True
+        await queued(drive, A, b"the same scan")
+    office.add(A, b"the same scan")
+    async with office.mounted() as drive:
+        await drive.drained()
+        assert office.stored() == [("1/scan/a.txt", b"the same scan")] * 2
+        drive.assert_nothing_left()
+
+
+@pytest.mark.parametrize("first", ["away", "refused"])
+async def test_what_was_sent_at_the_second_try_arrives_once_over_a_crash(office: Office, first: str) -> None:
+    async with office.mounted() as drive:
+        await drive.names("invoice/1/scan")
+        if first == "away":
+            drive.network.away = True
+            await queued(drive, A, b"our")
+        else:
+            office.sandbox.add_fault(Fault("save", "status", status=403))
+            with pytest.raises(errors.DeniedError):
+                await drive.write(A, b"our")
+        with office.sandbox.hold("save", answered=True) as hold:
+            drive.network.away = False
+            drive.filesystem._uploads.retry(held=True)
+            await hold.arrived()
+            await until(office.stored)
+            office.copy_disk("state", "dead")
+    async with office.mounted("dead") as drive:
+        await drive.drained()
+        assert office.stored() == [("1/scan/a.txt", b"our")]
+        drive.assert_nothing_left()

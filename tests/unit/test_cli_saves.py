@@ -232,11 +232,17 @@ def test_discard_without_a_mount_removes_the_row_and_its_bytes(
 def test_what_may_have_arrived_is_taken_back_by_the_next_mount(
     left: Left, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (row,) = left.add("a", NEW)  # queued: the end of its process may have cut its request off
+    (row,) = left.add("a", replace(NEW, tries=0))  # the end of its process may have cut its request off
     assert run("saves", "discard", row.id, "--yes") == 0
     assert "if it has reached the platform, it is taken back there" in capsys.readouterr().out
     (after,) = left.rows("a")
     assert (after.cancelled, after.maybe_sent, after.retire) == (True, True, ())
+
+
+def test_what_was_certainly_not_sent_leaves_nothing_to_be_taken_back(left: Left) -> None:
+    (row,) = left.add("a", NEW)  # every try but the first is noted before it is sent
+    assert run("saves", "discard", row.id, "--yes") == 0
+    assert left.rows("a") == []
 
 
 def test_the_only_copy_of_another_file_is_not_discarded(
@@ -251,9 +257,9 @@ def test_the_only_copy_of_another_file_is_not_discarded(
 def test_what_waits_for_one_another_is_one_decision_and_the_later_save_counts(
     left: Left, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (one,) = left.add("a", NEW)
+    (one,) = left.add("a", replace(NEW, tries=0))
     with StateDirectory(left.root / "a") as state:  # the file of that save was renamed
-        trio.run(state.journal.record, replace(NEW, path="d/1/scan/b.txt", after=one.id))
+        trio.run(state.journal.record, replace(NEW, path="d/1/scan/b.txt", after=one.id, tries=0))
     _, two = left.add("b", HELD, replace(NEW, after=1))
     _, three = left.add("c", HELD, replace(NEW, copy_of=(FIELD, OLD.id), after=1))
     for place, later in (("/mnt/b", two), ("/mnt/c", three)):
