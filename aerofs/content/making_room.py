@@ -63,6 +63,8 @@ class MakingRoom:
             await self._back(put, secured, back)
 
     async def _back(self, put: Put, secured: Secured, back: Attachment) -> None:
+        if put.returned is not None:
+            put.returned(secured.attachment, back)
         self._actions.returned(put.row.place, back)
         retire = tuple(
             replace(old, attachment=back.id) if old.attachment == secured.attachment else old

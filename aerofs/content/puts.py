@@ -95,6 +95,7 @@ class Put:
         sent: How many of its bytes the last try has come to.
         announced: Called with the attachment as soon as it stands, before what it replaces is retired.
         retracted: Called when what stood was taken back.
+        returned: Called with the id that a file had before it made room, and with what it is since it was put back.
         damage: What is wrong with its bytes on this disk: it may be found on the platform, but not sent.
     """
 
@@ -103,6 +104,7 @@ class Put:
         self.sent = 0
         self.announced: Callable[[Attachment], None] | None = None
         self.retracted: Callable[[], None] | None = None
+        self.returned: Callable[[AttachmentId, Attachment], None] | None = None
         self.damage: str | None = None
 
     def announce(self, added: Attachment) -> None:

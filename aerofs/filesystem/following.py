@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from aerofs.content.work import Work
 from aerofs.filesystem.nodes import FileNode, Life
 from aerofs.filesystem.tree import Tree
-from aerofs.model import Attachment, FieldRef
+from aerofs.model import Attachment, AttachmentId, FieldRef
 
 if TYPE_CHECKING:
     from aerofs.filesystem.outcomes import Outcomes
 
 
 class Followed:
-    """One operation of a file: it calls `announced` and `retracted`, and `settled` at its end."""
+    """One operation of a file: it calls `announced`, `retracted` and `returned`, and `settled` at its end."""
 
     def __init__(
         self, node: FileNode, work: Work, frozen: Path | None, outcomes: "Outcomes", tree: Tree
@@ -55,6 +55,18 @@ class Followed:
             if earlier is not None:
                 self._work.hidden.remove(earlier.id)
         node.attachment, node.stands = earlier, stood
+
+    def returned(self, former: AttachmentId, back: Attachment) -> None:
+        """What it was had to make room, and was put back under another id: nobody is to see that beside the file."""
+        node = self._node
+        if node.attachment is None or node.attachment.id != former:
+            return
+        node.attachment = back
+        if self._tree.inodes.node(node.inode) is node:
+            self._tree.inodes.also(node.inode, f"a:{back.id}")
+        if self._tree.is_placed(node):
+            self._tree.overlay.hide(back.id)
+            self._tree.overlay.unhide(former)
 
     def settled(self, work: Work) -> bool:
         """The operation is over. Returns whether the file keeps the local file of its bytes."""

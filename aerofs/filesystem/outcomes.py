@@ -66,7 +66,7 @@ class Outcomes:
         """Let the file learn how its operation goes."""
         followed = Followed(node, work, frozen, self, self._tree)
         work.announced, work.retracted = followed.announced, followed.retracted
-        work.takes_content = followed.settled
+        work.returned, work.takes_content = followed.returned, followed.settled
 
     def over(self, node: FileNode, work: Work, frozen: Path | None) -> bool:
         """An operation of the file is settled. Returns whether the node keeps the local file of its bytes."""

@@ -183,6 +183,27 @@ async def test_what_the_platform_refuses_leaves_the_field_as_it_was(
         drive.assert_nothing_left()
 
 
+async def test_what_was_put_back_is_not_seen_beside_the_save_that_is_held(office: Office) -> None:
+    filled(office, "few")
+    path = "invoice/1/few"
+    async with office.mounted() as drive:
+        for name in await drive.names(path):
+            await drive.read(f"{path}/{name}")
+        office.sandbox.add_fault(Fault("save", "status", status=403))
+        with pytest.raises(errors.DeniedError):
+            await drive.write(f"{path}/a.txt", b"new, and longer")
+        await drive.drained()
+        assert held(office, "few") == FULL["few"]
+        for _ in range(2):
+            assert await drive.names(path) == ["a.txt", "b.txt"]
+            assert await drive.read(f"{path}/a.txt") == b"new, and longer"
+            drive.filesystem.refresh()
+        await drive.remove(f"{path}/a.txt")
+        await drive.drained()
+        assert held(office, "few") == {"b.txt": b"other"}
+        drive.assert_nothing_left()
+
+
 async def test_without_the_room_on_this_disk_nothing_is_deleted_to_make_room(office: Office) -> None:
     filled(office, "few")
     async with office.mounted() as drive:
