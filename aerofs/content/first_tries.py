@@ -32,8 +32,8 @@ class FirstTries:
                 await over.wait()
             finally:
                 self._waiting.discard(waiting)
-        if work.error is not None:
-            raise work.error
+        if work.told is not None:
+            raise work.told
         if self._ending and not over.is_set():
             raise UnavailableError(f"{work.row.path}: the drive ends, the next mount goes on with it")
 

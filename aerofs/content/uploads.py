@@ -446,7 +446,7 @@ class Uploads:
         await self._noted(work)
         for each in concerned:
             each.error = error
-            each.was_tried()
+            each.was_tried(error)
         self._changed()
 
     def _succeeded(self) -> None:

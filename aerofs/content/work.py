@@ -25,6 +25,7 @@ class Work(Put):
         error: What the last try met.
         performed: Set when the platform has carried it out, though our own books are still open; at last with `tried`.
         tried: Set when the first try has ended, one way or the other, or failed for the one before.
+        told: What that met. (`error` goes with the next try, which may begin before anybody has looked.)
         settled: Set at the very end: done, taken back, or dropped.
         next_try: trio time of the next try; None while none is planned.
         unwatched: It was cancelled, and nobody waits any more to hear that the platform refuses.
@@ -47,6 +48,7 @@ class Work(Put):
         self.error: AerofsError | None = None
         self.performed = trio.Event()
         self.tried = trio.Event()
+        self.told: AerofsError | None = None
         self.settled = trio.Event()
         self.wake = trio.Event()
         self.next_try: float | None = None
@@ -80,8 +82,10 @@ class Work(Put):
         """Its row goes from the journal, and is not to be written there any more."""
         return self.leaving or self.dropped
 
-    def was_tried(self) -> None:
+    def was_tried(self, error: "AerofsError | None" = None) -> None:
         """Nobody is to wait for the first try any more."""
+        if not self.tried.is_set():
+            self.told = error
         self.performed.set()
         self.tried.set()
 
