@@ -117,14 +117,16 @@ class Asides:
         raise DeadlineError(f"{node.path}: is still being fetched, and {name} cannot be replaced before")
 
     async def _keep(self, node: FileNode) -> None:
-        """From now on the file lives only here, so its bytes must be here."""
+        """From now on the file lives only here, so its bytes must be here, and outlive the power.
+
+        That its row does, too, is seen to by whatever lets what the platform has go: a row of a later date.
+        """
         async with self._versions.lock(node):
             # (A writer may have made its draft while we waited for our turn.)
             if node.draft is None:
                 draft = await self._versions.copy(node)
                 node.draft, node.committed = draft, draft.changes
-        if not node.journalled:
-            await self._commits.note(node)
+        await self._commits.note(node, synced=True)
 
     def _hand_over(self, node: FileNode) -> Claim:
         """What the platform has of the file, and what it has yet to replace, is the affair of the new one."""

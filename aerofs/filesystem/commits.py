@@ -254,8 +254,10 @@ class Commits:
         async with self.lock(node):
             await self.note(node, durable=durable, accepted=accepted)
 
-    async def note(self, node: FileNode, *, durable: bool = False, accepted: bool = False) -> None:
-        """The same for a caller who holds the lock."""
+    async def note(
+        self, node: FileNode, *, durable: bool = False, accepted: bool = False, synced: bool = False
+    ) -> None:
+        """The same for a caller who holds the lock; `synced`: it will be durable with the next row that is."""
         draft, former = node.draft, node.noted
         if draft is None or node.life is Life.UNLINKED or not (node.changed or node.life is Life.LOCAL):
             return
@@ -276,8 +278,9 @@ class Commits:
             supplants = accepted or node.life is Life.LOCAL
             supplanted = self.supplanting.rows(node) if supplants else ()
             gone = (*_former(former, noted.row), *supplanted)
+            durable = durable or bool(gone)  # for their files go, too
             try:
-                await self._write(noted, draft, instead_of=gone, durable=durable)
+                await self._write(noted, draft, instead_of=gone, durable=durable, synced=synced)
             except BaseException:
                 if former is None or former.path != path:
                     draft.leave(path)
@@ -304,15 +307,25 @@ class Commits:
             yield row
 
     async def _write(
-        self, noted: Noted, draft: Draft, *, instead_of: Iterable[int] = (), durable: bool = False
+        self,
+        noted: Noted,
+        draft: Draft,
+        *,
+        instead_of: Iterable[int] = (),
+        durable: bool = False,
+        synced: bool = False,
     ) -> None:
         def first() -> Operation:
             labels.write(noted.path, noted.row)
-            if durable:
+            if durable or synced:
                 draft.sync_file(noted.path)
             return noted.row
 
-        await self._journal.record(noted.row, first=first, instead_of=instead_of, durable=durable)
+        if draft.size > _LARGE:
+            await trio.to_thread.run_sync(first)
+            await self._journal.record(noted.row, instead_of=instead_of, durable=durable)
+        else:
+            await self._journal.record(noted.row, first=first, instead_of=instead_of, durable=durable)
 
     async def _journal_anew(self, node: FileNode) -> None:
         try:
@@ -356,11 +369,11 @@ class Commits:
         else:
             await self._journal.remove(was.id)  # it was forgotten meanwhile
 
-    async def forget_supplanted(self, node: FileNode) -> None:
+    async def forget_supplanted(self, node: FileNode, *, durable: bool = True) -> None:
         """Those whose names the file took are not wanted any more, though no row stands for them. Lock as above."""
         rows = self.supplanting.rows(node)
         if rows:
-            await self._journal.remove(*rows, durable=True)
+            await self._journal.remove(*rows, durable=durable)
         self.supplanting.gone(node)
 
     async def remember(self, node: FileNode) -> None:

@@ -204,4 +204,5 @@ class Moves:
             if was_real and (node.attachment or node.pending or node.retire or node.follows):
                 self._asides.put(node, old_home, old_name)
             await self._commits.note(node)
-            await self._commits.forget_supplanted(node)
+            # (Where nothing was to be noted, what goes had a name of this machine, too: no harm if it is back.)
+            await self._commits.forget_supplanted(node, durable=False)
