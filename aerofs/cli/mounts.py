@@ -15,6 +15,8 @@ from aerofs.content.inspection import Inspection
 from aerofs.errors import AerofsError, DeadlineError, NotFoundError
 from aerofs.mountpoint import Mounted
 
+_GONE = {"error": "its bytes are gone from this disk"}
+
 StateDir = Annotated[
     Path | None,
     typer.Option(
@@ -184,9 +186,19 @@ def _inspections(state_dir: Path | None, *, but: Iterable[Found] = ()) -> Iterat
     found = inspection.inspect_all(settings.default_state_dir())
     if state_dir is not None:
         directory = Path(os.path.abspath(state_dir))  # noqa: PTH100 -- as the settings take it
-        if os.path.lexists(directory) and directory not in [each.directory for each in found]:
+        if _may_exist(directory) and directory not in [each.directory for each in found]:
             found.append(inspection.inspect(directory))
     yield from (each for each in found if not (each.held and each.pid in pids))
+
+
+def _may_exist(directory: Path) -> bool:
+    try:
+        directory.lstat()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        pass  # looking into it tells the same
+    return True
 
 
 def _status_of(left: Inspection) -> dict[str, Any]:
@@ -196,7 +208,7 @@ def _status_of(left: Inspection) -> dict[str, Any]:
         "environment": owner.environment if owner else None,
         "pid": left.pid,
         "state_dir": str(left.directory),
-        "saves": [shown(row) for row in left.rows],
+        "saves": [shown(row) | ({} if left.has_bytes(row) else _GONE) for row in left.rows],
         "conflicts": [each.to_json() for each in conflicts.recorded(left.directory)],
     }
 

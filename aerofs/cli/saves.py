@@ -178,7 +178,7 @@ def export(
         # It arrived just now, or it is lost: the journal tells.
         left = mounts.find(mount, state_dir=state_dir)
         if not any(again["id"] == number for found in left for again in found.saves):
-            raise decisions.unknown(number) from None
+            raise NotFoundError(f"save {number} has just arrived on the platform") from None
         raise
 
 

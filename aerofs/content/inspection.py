@@ -39,6 +39,19 @@ class Inspection:
         """Where the bytes of a row are on this disk; None where the row has none here."""
         return None if row.content is None else self.directory / DRAFTS / row.content
 
+    def has_bytes(self, row: Operation) -> bool:
+        """Whether the bytes of a row are where they should be; in a directory that is held, its holder sees to that."""
+        file = self.file(row)
+        if self.held or file is None or row.superseded or row.cancelled:
+            return True
+        try:
+            file.lstat()
+        except FileNotFoundError:
+            return False
+        except OSError:
+            pass  # who may not look does not know
+        return True
+
 
 def inspect_all(root: Path) -> list[Inspection]:
     """Every state directory below `root` (`settings.default_state_dir()`), by name; one that cannot be read, too."""
@@ -63,6 +76,8 @@ def inspect(directory: Path) -> Inspection:
     held, pid, troubles = False, None, []
     try:
         held, pid = _held(directory / LOCK)
+    except FileNotFoundError:
+        troubles.append(f"{directory} is no state directory of aerofs")
     except OSError as error:
         troubles.append(f"{directory}: {error.strerror}")
     rows: tuple[Operation, ...] = ()

@@ -167,6 +167,7 @@ class Mount:
         self.decided: list[int | None] = []
         self.outcomes: list[dict[str, Any]] = []
         self.bytes: dict[str, Any] = {}
+        self.arrives = False
 
     async def status(self, request: Mapping[str, Any]) -> Any:
         assert not request
@@ -202,6 +203,8 @@ class Mount:
 
     async def content(self, request: Mapping[str, Any]) -> Any:
         assert request["save"] == HELD["id"]
+        if self.arrives:
+            self.saves = []
         return HELD | self.bytes
 
     def unmount(self, place: Path) -> None:
@@ -470,5 +473,8 @@ async def test_export_copies_what_the_mount_has_and_tells_where_it_has_just_gone
     assert (tmp_path / "[red]x.pdf").read_bytes() == b"bytes"
     file.unlink()
     assert await run_beside("saves", "export", "4", str(tmp_path / "y")) == 1
-    assert "it has just arrived on the platform" in capsys.readouterr().err
+    assert f"its bytes are not here any more: {file} is gone" in capsys.readouterr().err
+    mount.arrives = True
+    assert await run_beside("saves", "export", "4", str(tmp_path / "y")) == 1
+    assert "has just arrived on the platform" in capsys.readouterr().err
     assert not (tmp_path / "y").exists()

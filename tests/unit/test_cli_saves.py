@@ -162,6 +162,22 @@ def test_saves_that_cannot_be_read_are_not_said_to_be_on_the_platform(
     assert left.drafts("a") == ["0.draft"]
 
 
+def test_a_directory_that_may_not_be_seen_is_not_said_to_hold_nothing(
+    left: Left, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert not left.root.exists()
+
+    def denied(path: object, *_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    for owner, name in ((Path, "lstat"), (Path, "exists"), (os, "open")):
+        monkeypatch.setattr(owner, name, denied)
+    assert run("status", "--state-dir", tmp_path / "hidden") == 0
+    assert f"{tmp_path}/hidden: Permission denied" in capsys.readouterr().out
+    assert run("saves", "--state-dir", tmp_path / "hidden") == 1
+    monkeypatch.undo()
+
+
 def test_conflicts_are_shown_with_both_names(left: Left, capsys: pytest.CaptureFixture[str]) -> None:
     left.add("a", HELD)
     conflicts = Conflicts(left.root / "a")
@@ -472,6 +488,8 @@ def test_bytes_that_are_gone_are_not_said_to_have_arrived(
     (row,) = left.add("one", HELD)
     file = left.root / "one" / "drafts" / str(row.content)
     file.unlink()
+    assert run("status") == 0
+    assert "its bytes are gone from this disk" in capsys.readouterr().out
     for target in (tmp_path / "x", "-"):
         assert run("saves", "export", row.id, target) == 1
         assert f"its bytes are not here any more: {file} is gone" in capsys.readouterr().err
