@@ -6,10 +6,11 @@ synchronous=FULL); the others survive the death of the process, and after a loss
 found out again from the platform.
 """
 
+import contextlib
 import itertools
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Self, TypeVar
@@ -58,6 +59,7 @@ class Journal:
 
         Raises:
             DamagedError: It cannot be read as it is (`salvage.py` can do something about that).
+            NoSpaceError: The disk has no room for what it needs beside it.
             ConfigError: It cannot be opened, or was made by a newer aerofs.
         """
         self._path = path
@@ -78,6 +80,8 @@ class Journal:
             self._numbers = itertools.count(self.last + 1)
         except sqlite3.Error as error:
             self._db.close()
+            if _is_full(error, path):
+                raise NoSpaceError(f"the journal {path} cannot be used: the local disk is full") from error
             if error.sqlite_errorcode & 0xFF in _SURROUNDINGS:
                 raise ConfigError(f"the journal {path} cannot be used: {error}") from error
             raise DamagedError(f"the journal {path} is damaged: {error}") from error
@@ -149,12 +153,12 @@ class Journal:
         with self._at_start(), self._transaction(durable=True):
             self._delete(rows)
 
-    @contextmanager
+    @contextlib.contextmanager
     def _at_start(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:
-            raise _journal_error(error) from error
+            raise _journal_error(error, self._path) from error
 
     def numbered(self, operation: Operation) -> Operation:
         """The row with the number under which it will be recorded."""
@@ -249,9 +253,13 @@ class Journal:
         await self._in_thread(work)
 
     def close(self) -> None:
-        """Write the facts and close. Blocks; meant for the end."""
+        """Write the facts and close. Blocks; meant for the end.
+
+        Raises:
+            AerofsError: The disk is full, or fails: facts that were not written yet are lost.
+        """
         try:
-            with self._transaction(durable=True):
+            with self._at_start(), self._transaction(durable=True):
                 facts.write(self._db, self.facts.take_changed())
         finally:
             self._db.close()
@@ -260,7 +268,7 @@ class Journal:
         try:
             return await trio.to_thread.run_sync(work, limiter=self._writer)
         except sqlite3.Error as error:
-            raise _journal_error(error) from error
+            raise _journal_error(error, self._path) from error
 
     def _store(self, operation: Operation, origin: str | None = None) -> None:
         self._db.execute(
@@ -271,7 +279,7 @@ class Journal:
     def _delete(self, rows: Iterable[int]) -> None:
         self._db.executemany("DELETE FROM operations WHERE id=?", [(row,) for row in rows])
 
-    @contextmanager
+    @contextlib.contextmanager
     def _transaction(self, *, durable: bool) -> Iterator[None]:
         with _Transaction(self._db, durable=durable):
             self._loose = True
@@ -304,7 +312,16 @@ def _body(operation: Operation) -> str:
     return OPERATION.dump_json(operation, exclude_defaults=True).decode()
 
 
-def _journal_error(error: sqlite3.Error) -> AerofsError:
-    if "full" in str(error):
+def _journal_error(error: sqlite3.Error, path: Path) -> AerofsError:
+    if _is_full(error, path):
         return NoSpaceError("the journal: the local disk is full")
     return LocalIOError(f"the journal: {error}")
+
+
+def _is_full(error: sqlite3.Error, path: Path) -> bool:
+    """Whether the disk is; of what SQLite keeps beside the database, it only says that something failed."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
+        with contextlib.suppress(OSError):
+            return shutil.disk_usage(path.parent).free == 0
+    return code == sqlite3.SQLITE_FULL

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from aerofs.errors import NoSpaceError
@@ -32,14 +32,12 @@ class Spool:
         return f"<Spool at most {self._at_most} of {self.limit} bytes>"
 
     def used(self) -> int:
-        """Bytes that the drafts take now, by their sizes."""
+        """Bytes that the drafts take now, by their sizes; none where somebody removed their directory."""
         total = 0
-        with os.scandir(self._drafts) as entries:
+        with suppress(FileNotFoundError), os.scandir(self._drafts) as entries:
             for entry in entries:
-                try:
+                with suppress(FileNotFoundError):  # it has just been brought up
                     total += entry.stat().st_size
-                except FileNotFoundError:
-                    continue  # it has just been brought up
         return total
 
     def left(self) -> int | None:

@@ -19,9 +19,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from aerofs.content import labels
 from aerofs.content.blobs import Blobs
-from aerofs.content.draft import sync_directory
+from aerofs.content.draft import local_error, sync_directory
 from aerofs.content.salvage import sound_journal
-from aerofs.errors import ConfigError, LocalIOError
+from aerofs.errors import ConfigError, LocalIOError, NoSpaceError
 
 LOCK = "lock"
 JOURNAL = "journal.sqlite"
@@ -70,6 +70,7 @@ class StateDirectory:
             owner: Whose it is from now on; None leaves that as it is.
 
         Raises:
+            NoSpaceError: The disk is full.
             ConfigError: It cannot be used, or another process holds it.
         """
         self.directory = directory
@@ -87,6 +88,10 @@ class StateDirectory:
                 self.journal = opened.enter_context(sound_journal(directory / JOURNAL, self.drafts))
                 self._open(opened)
             except (OSError, LocalIOError) as error:
+                if isinstance(error, OSError) and isinstance(
+                    known := local_error(error, f"the state directory {directory}"), NoSpaceError
+                ):
+                    raise known from error
                 reason = error.strerror if isinstance(error, OSError) else error
                 raise ConfigError(f"the state directory {directory} cannot be used: {reason}") from error
             self._opened = opened.pop_all()

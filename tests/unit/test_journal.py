@@ -1,11 +1,13 @@
 """The journal: rows that survive, facts that travel, and what happens when the disk does not play along."""
 
+import shutil
 import sqlite3
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import trio
@@ -205,6 +207,25 @@ async def test_a_full_disk_is_told_and_does_not_last(journal: Journal) -> None:
     journal._db.execute("PRAGMA max_page_count=100000")
     row = await journal.record(ROW)
     assert journal.load() == [row]
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL])
+@pytest.mark.parametrize("free", [0, 1])
+def test_a_disk_that_is_full_when_the_journal_is_opened_is_no_mistake_of_the_users(
+    code: int, free: int, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = sqlite3.OperationalError("disk I/O error")
+    failed.sqlite_errorcode = code
+
+    def fail(_: object) -> None:
+        raise failed
+
+    Journal(path).close()
+    monkeypatch.setattr(schema, "migrate", fail)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    full = free == 0 or code == sqlite3.SQLITE_FULL
+    with pytest.raises(NoSpaceError if full else ConfigError, match="full" if full else "disk I/O error"):
+        Journal(path)
 
 
 def test_a_newer_journal_is_refused(path: Path) -> None:

@@ -76,3 +76,8 @@ async def test_what_lies_there_from_before_counts_and_without_a_limit_nothing_is
     free = a_spool(tmp_path, limit=None)
     assert free.left() is None
     free.admit(1 << 60)
+
+
+def test_drafts_whose_directory_is_gone_take_nothing(tmp_path: Path) -> None:
+    spool = a_spool(tmp_path / "drafts", limit=None)
+    assert spool.used() == 0

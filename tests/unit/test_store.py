@@ -1,5 +1,6 @@
 """The state directory: private, held by one process, and told in one sentence when it cannot be used."""
 
+import errno
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from aerofs.content.store import Owner, StateDirectory, Store, owner_of
-from aerofs.errors import ConfigError
+from aerofs.errors import ConfigError, NoSpaceError
 from aerofs.mount import owner
 from aerofs.settings import Settings
 
@@ -95,3 +96,14 @@ def test_a_mount_waits_for_a_visitor_to_go_and_a_visitor_for_nobody(tmp_path: Pa
         visit.close()
         with mount.result(timeout=20), pytest.raises(ConfigError, match="already mounted"):
             StateDirectory(tmp_path)
+
+
+def test_a_full_disk_is_told_as_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(NoSpaceError, match="the local disk is full"):
+        Store(tmp_path)
+    monkeypatch.undo()
+    Store(tmp_path).close()
