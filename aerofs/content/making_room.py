@@ -7,7 +7,7 @@ from aerofs.content.operations import Operation, Secured
 from aerofs.content.puts import FileContent, Put
 from aerofs.content.recognition import Recognition
 from aerofs.errors import AerofsError, ProtocolError, UnavailableError
-from aerofs.model import Attachment
+from aerofs.model import Attachment, FieldRef
 
 
 class MakingRoom:
@@ -21,17 +21,41 @@ class MakingRoom:
         """Keep the bytes of `base`, and those of the put, here and in the journal."""
         row = put.row
         name = await self._actions.keep(
-            row.place, base, "secured", lambda name: replace(row, secured=Secured(name, base.id, base.name))
+            row.place, base, "secured", lambda name: replace(row, secured=_secured(name, base, row.place))
         )
         await self._actions.with_content(put)
-        secured = Secured(name, base.id, base.name)
+        secured = _secured(name, base, row.place)
         await self._actions.settle_on(put, secured=secured)
         return secured
 
     async def give_up(self, put: Put, secured: Secured) -> None:
-        """Somebody else took it away, on purpose: it is not ours to put back."""
+        """It stands, or somebody else took it away on purpose: it is not ours to put back."""
         await self._actions.settle_on(put, secured=None)
         self._actions.file(secured.content).unlink(missing_ok=True)
+
+    async def make(self, put: Put, secured: Secured) -> tuple[Attachment, ...] | None:
+        """Delete what is secured. None where that was us; else what stands there now that somebody was faster.
+
+        Raises:
+            AerofsError: It may not go. If that is final, it stands, or stands again: here it is needed no more.
+        """
+        try:
+            return await self._actions.delete(_place(put.row, secured), secured.attachment)
+        except AerofsError as error:
+            if not error.temporary:
+                await self._let_stand(put, secured)
+            raise
+
+    async def _let_stand(self, put: Put, secured: Secured) -> None:
+        try:
+            standing = await self._actions.standing(_place(put.row, secured))
+        except AerofsError as error:
+            raise _not_now(put.row, error) from error
+        # (An earlier try may have deleted it without our learning it.)
+        if any(entry.id == secured.attachment for entry in standing):
+            await self.give_up(put, secured)
+        else:
+            await self.put_back(put, secured)
 
     async def put_back(self, put: Put, secured: Secured) -> None:
         """What had made room stands again, under a new id, which the row knows from now on.
@@ -65,7 +89,7 @@ class MakingRoom:
     async def _back(self, put: Put, secured: Secured, back: Attachment) -> None:
         if put.returned is not None:
             put.returned(secured.attachment, back)
-        self._actions.returned(put.row.place, back)
+        self._actions.returned(_place(put.row, secured), back)
         retire = tuple(
             replace(old, attachment=back.id) if old.attachment == secured.attachment else old
             for old in put.row.retire
@@ -78,7 +102,7 @@ class MakingRoom:
         row, path = put.row, self._actions.file(secured.content)
         await self._actions.settle_on(put, secured=replace(secured, returning=True))
         content = FileContent(path, path.stat().st_size)
-        back = await self._actions.save(row.place, secured.title, content, known=row.bygone)
+        back = await self._actions.save(_place(row, secured), secured.title, content, known=row.bygone)
         back = back or await self._find(row, secured)
         if back is None:
             raise ProtocolError("the platform said yes, but the field does not show it")
@@ -96,9 +120,17 @@ class MakingRoom:
             self._actions.file(secured.content).unlink(missing_ok=True)
 
     async def _find(self, row: Operation, secured: Secured) -> Attachment | None:
-        standing = await self._actions.standing(row.place)
+        standing = await self._actions.standing(_place(row, secured))
         path = self._actions.file(secured.content)
         return await self._recognition.equal_to(path, secured.title, standing, known=row.bygone)
+
+
+def _secured(name: str, base: Attachment, place: FieldRef) -> Secured:
+    return Secured(name, base.id, base.name, place=place)
+
+
+def _place(row: Operation, secured: Secured) -> FieldRef:
+    return secured.place or row.place
 
 
 def _not_now(row: Operation, error: AerofsError) -> UnavailableError:

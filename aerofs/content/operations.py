@@ -47,12 +47,14 @@ class Secured:
 
     Attributes:
         returning: An earlier try to put it back may have been carried out without our learning it.
+        place: Where it stood, also when the operation goes elsewhere now; None (in older rows): where that is to stand.
     """
 
     content: str
     attachment: AttachmentId
     title: str
     returning: bool = False
+    place: FieldRef | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

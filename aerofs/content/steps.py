@@ -20,7 +20,6 @@ from aerofs.content.retiring import Retiring
 from aerofs.errors import (
     AerofsError,
     LocalIOError,
-    NotFoundError,
     ProtocolError,
     QuotaError,
     RefusedError,
@@ -161,7 +160,7 @@ class Performer:
             await self._add(put, instead_of=victim)
         else:
             secured = await self._making_room.secure(put, base)
-            if await self._actions.delete(put.row.place, secured.attachment) is None:
+            if await self._making_room.make(put, secured) is None:
                 await self._add_in_its_room(put, secured)
             else:
                 # We never asked for it before, so it was certainly not us: whoever did may have taken the room, too.
@@ -170,7 +169,7 @@ class Performer:
 
     async def _add_after_removal(self, put: Put, secured: Secured) -> None:
         # Where it is gone, an earlier try of ours may have done it.
-        await self._actions.delete(put.row.place, secured.attachment)
+        await self._making_room.make(put, secured)
         await self._add_in_its_room(put, secured)
 
     async def _add_in_its_room(self, put: Put, secured: Secured) -> None:
@@ -186,11 +185,7 @@ class Performer:
 
         A colleague may have deleted one of two; or it was taken back, and the journal did not hear of that.
         """
-        try:
-            standing = await self._actions.standing(put.row.place)
-        except NotFoundError:
-            standing = ()  # the document itself is gone
-        if any(entry.id == added.id for entry in standing):
+        if await self._actions.holds(put.row.place, added.id):
             return
         log.info("%s: what was brought up is gone from the platform, before it was through", put.row.path)
         self._actions.gone(put.row.place, added.id)
