@@ -1,7 +1,7 @@
 """The life of a mount; one nursery holds all background tasks.
 
 Start: state directory, platform (is it there, is it aero, is the token good), recovery, kernel, control socket, ready.
-End, however it comes (umount, SIGTERM, SIGINT): the kernel's loop returns, uploads get a bounded time, what
+End, however it comes (umount, SIGTERM, SIGINT, SIGHUP): the kernel's loop returns, uploads get a bounded time, what
 is left stays in the journal. After a crash nothing is unmounted: writes must not land in the directory below.
 """
 

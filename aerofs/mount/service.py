@@ -107,11 +107,19 @@ class Service:
         ready()
 
     async def _heed_signals(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """The first signal unmounts, and what is under way is finished; a second one leaves it to the journal."""
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        """The first signal unmounts, and what is under way is finished; a second one leaves it to the journal.
+
+        A terminal that goes away sends SIGHUP, sometimes twice, and hurries nobody; `nohup` keeps it off.
+        """
+        heeded = [signal.SIGTERM, signal.SIGINT]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            heeded.append(signal.SIGHUP)
+        with trio.open_signal_receiver(*heeded) as signals:
             task_status.started()
             async for received in signals:
                 name = signal.Signals(received).name
+                if self._told and received == signal.SIGHUP:
+                    continue
                 if self._told:
                     log.info("%s again: ending now, the journal keeps what is left", name)
                     self._hurried.set()

@@ -328,8 +328,8 @@ def test_umount_with_a_save_that_is_held_unmounts_and_says_what_is_left(
     assert paper.drive.wait() == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_of_either_kind_lets_an_upload_come_to_its_end(
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_first_signal_of_each_kind_lets_an_upload_come_to_its_end(
     number: signal.Signals, platform: LocalPlatform, mounting: Mounting
 ) -> None:
     paper = _paper(mounting(platform, close_wait=0)).warm()
@@ -339,6 +339,8 @@ def test_the_first_signal_of_either_kind_lets_an_upload_come_to_its_end(
         save.arrived()
         drive.signal(number)
         eventually(lambda: not os.path.ismount(drive.path) and f"{number.name}: unmounting" in drive.log)
+        if number is signal.SIGHUP:
+            drive.signal(number)  # a shell and its terminal both tell
         with pytest.raises(subprocess.TimeoutExpired):
             drive.wait(0.5)
         save.release()
