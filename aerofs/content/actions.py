@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -73,16 +74,40 @@ class Actions:
             copies = await self._remote.copy(source, (attachment,), put.row.place, known=put.row.bygone)
         return next(iter(copies or ()), None)
 
-    async def delete(self, place: FieldRef, attachment: AttachmentId) -> tuple[Attachment, ...] | None:
+    async def holds(self, place: FieldRef, attachment: AttachmentId) -> bool:
+        """Whether an attachment stands in a field now."""
+        try:
+            standing = await self.standing(place)
+        except NotFoundError:
+            return False  # the document itself is gone
+        return any(entry.id == attachment for entry in standing)
+
+    async def delete(
+        self,
+        place: FieldRef,
+        attachment: AttachmentId,
+        *,
+        instead: tuple[FieldRef, AttachmentId] | None = None,
+    ) -> tuple[Attachment, ...] | None:
         """Delete. None where that was us; else what stands there now that somebody was faster.
+
+        Args:
+            place: Where it stands.
+            attachment: It.
+            instead: What stands for it by now; the request is not repeated where that is gone.
 
         Raises:
             UnavailableError: The platform does not find it, and lists it all the same.
         """
+
+        async def again() -> None:
+            if instead is not None and not await self.holds(*instead):
+                raise UnavailableError(f"{place}: what stood for {attachment} is gone", retry_after=inf)
+
         standing = None
         try:
             with _unclear_is_temporary():
-                await self._remote.delete(place, attachment)
+                await self._remote.delete(place, attachment, again=again)
         except NotFoundError:
             standing = await self._left_without(place, attachment)
         self.gone(place, attachment)

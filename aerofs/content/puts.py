@@ -5,7 +5,7 @@ Only what travels between `uploads.py` and `steps.py`; the protocols are met by 
 """
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,9 @@ class Remote(Protocol):
         self, place: FieldRef, name: str, content: "FileContent", *, replace: bool = False,
         known: frozenset[AttachmentId] = frozenset(),
     ) -> Attachment | None: ...  # fmt: skip
-    async def delete(self, place: FieldRef, attachment: AttachmentId) -> None: ...  # noqa: D102
+    async def delete(  # noqa: D102
+        self, place: FieldRef, attachment: AttachmentId, *, again: Callable[[], Awaitable[None]] | None = None
+    ) -> None: ...
     async def copy(  # noqa: D102
         self,
         source: FieldRef,

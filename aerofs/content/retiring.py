@@ -62,7 +62,8 @@ class Retiring:
 
     async def _retire(self, put: Put, old: Retire) -> None:
         try:
-            instead = await self._actions.delete(old.place, old.attachment)
+            ours = (put.row.place, put.row.added.id) if put.row.added is not None else None
+            instead = await self._actions.delete(old.place, old.attachment, instead=ours)
         except AerofsError as error:
             if not error.temporary:
                 await self._take_back(put)

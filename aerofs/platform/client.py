@@ -6,7 +6,7 @@ read what comes back. No caching (that is the catalog's), no journal (that is th
 
 import unicodedata
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import replace as changed
 from types import TracebackType
@@ -196,15 +196,22 @@ class Platform:
         added = [each for each in self._named(outcome) if each.id not in known]
         return _ours(added, name, content.size)
 
-    async def delete(self, place: FieldRef, attachment: AttachmentId) -> None:
+    async def delete(
+        self,
+        place: FieldRef,
+        attachment: AttachmentId,
+        *,
+        again: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         """Remove one attachment.
 
-        Repeated after a lost answer; if it is gone then, that was us.
+        Repeated after a lost answer; if it is gone then, that was us. `again` is asked before it is repeated: what it
+        raises with a `retry_after` of infinity ends the call.
 
         Raises:
             NotFoundError: It was gone before.
         """
-        await self._exchange.perform(wire.delete(place, attachment))
+        await self._exchange.perform(wire.delete(place, attachment), again=again)
 
     async def copy(
         self,

@@ -4,7 +4,7 @@ Invariants: a request that is not idempotent is repeated only if it certainly di
 within its bound: metadata as a whole, transfers by progress.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -63,8 +63,10 @@ class Exchange:
         self._dialect = dialect
         self._settings = settings
 
-    async def perform(self, request: Request) -> Outcome:
-        """Perform a metadata request within the metadata deadline, retries included.
+    async def perform(
+        self, request: Request, *, again: Callable[[], Awaitable[None]] | None = None
+    ) -> Outcome:
+        """Perform a metadata request within the metadata deadline, retries included; `again` runs before each of these.
 
         Raises:
             AerofsError: What the platform says, or why it could not be reached.
@@ -73,7 +75,7 @@ class Exchange:
         bound = self._settings.metadata_deadline
         try:
             with trio.fail_after(bound):
-                return await self._retried(call, request, self.lanes.metadata)
+                return await self._retried(call, request, self.lanes.metadata, again=again)
         except trio.TooSlowError:
             if call.begun is not None:
                 self.breaker.overdue(since=call.begun)
@@ -135,14 +137,25 @@ class Exchange:
         request: Request,
         lane: Lane,
         form: Callable[[], Form] | None = None,
+        *,
+        again: Callable[[], Awaitable[None]] | None = None,
     ) -> Outcome:
+        first = True
+
+        async def attempt() -> Outcome:
+            nonlocal first
+            if again is not None and not first:
+                await again()
+            first = False
+            return await self._attempt(call, request, lane, form)
+
         def repeatable(error: UnavailableError) -> bool:
             if isinstance(error, SlowQueryError) or not self.breaker.reachable:
                 return False
             return request.idempotent or error.unsent
 
         return await retried(
-            lambda: self._attempt(call, request, lane, form),
+            attempt,
             repeatable=repeatable,
             tally=self.tally,
         )

@@ -67,6 +67,23 @@ async def test_the_source_of_a_move_is_not_deleted_for_a_copy_that_a_colleague_d
         drive.assert_nothing_left()
 
 
+@pytest.mark.parametrize("retry_after", [None, 1.0])
+async def test_a_deletion_is_not_repeated_for_a_new_version_that_is_gone_by_now(
+    office: Office, retry_after: float | None
+) -> None:
+    """Within one call, too, which may pause for as long as the platform asks for."""
+    office.add(A, b"our")
+    async with office.mounted(rename_wait=0.1) as drive:
+        await drive.find(A)
+        office.sandbox.add_fault(Fault("delete", "status", status=503, count=2, retry_after=retry_after))
+        await drive.rename(A, THERE)
+        await until(lambda: office.sandbox.requests["delete"])
+        tidied_up(office, "2/scan", b"our")
+        await drive.drained()
+        assert office.stored() == [("2/scan/a.txt", b"our")]
+        drive.assert_nothing_left()
+
+
 async def test_what_a_colleague_deletes_over_a_crash_is_not_believed_to_stand(office: Office) -> None:
     office.add(A, b"old")
     async with office.mounted() as drive:

@@ -1,6 +1,6 @@
 """The steps of a put against a platform that answers by word of the test: what is asked, in which order, and why."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -117,7 +117,10 @@ class Remote:
         self._answer("save")
         return None if self.silent else added
 
-    async def delete(self, place: FieldRef, attachment: AttachmentId) -> None:
+    async def delete(
+        self, place: FieldRef, attachment: AttachmentId, *, again: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        del again
         self._ask("delete")
         standing = [entry for entry in self.files.get(place, []) if entry[0].id == attachment]
         if not standing:
