@@ -38,7 +38,7 @@ def _a_retry_is_forgotten(patch: pytest.MonkeyPatch) -> None:
 def _deleted_by_name(patch: pytest.MonkeyPatch) -> None:
     by_id = Actions.delete
 
-    async def delete(self: Actions, place: Any, attachment: Any) -> Any:
+    async def delete(self: Actions, place: Any, attachment: Any, **_instead: Any) -> Any:
         standing = await self.standing(place)
         title = next((each.name for each in standing if each.id == attachment), None)
         named = [each.id for each in standing if each.name == title]
