@@ -105,7 +105,7 @@ def _live(chosen: Settings, ready: Callable[[], object], *, foreground: bool) ->
     logs.configure(chosen, foreground=foreground)
     from aerofs.mount import run  # noqa: PLC0415 -- heavy, and nothing of it may exist before the fork
 
-    run(chosen, ready=lambda: (ready(), None)[1])
+    run(chosen, ready=lambda: (ready(), None)[1], tell=lambda said: sys.stderr.write(f"aerofs: {said}\n"))
 
 
 def _places(places: list[str]) -> dict[str, object]:

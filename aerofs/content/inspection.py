@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from aerofs.content.operations import OPERATION, Operation
-from aerofs.content.store import DRAFTS, JOURNAL, LOCK, Owner, holder, owner_of
+from aerofs.content.store import DRAFTS, JOURNAL, LOCK, Owner, holder, is_visited, owner_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,7 @@ class Inspection:
     Attributes:
         held: A process has it open.
         pid: That process; None where nobody holds it, or the holder did not say.
+        visited: It is no mount, and soon gone.
         owner: Whose it is; None where that is not known (made by an older aerofs).
         rows: What waits in its journal, oldest first.
         troubles: What could not be read, a sentence each.
@@ -34,6 +35,7 @@ class Inspection:
     owner: Owner | None
     rows: tuple[Operation, ...]
     troubles: tuple[str, ...] = ()
+    visited: bool = False
 
     def file(self, row: Operation) -> Path | None:
         """Where the bytes of a row are on this disk; None where the row has none here."""
@@ -73,9 +75,9 @@ def _may_be_one(directory: Path) -> bool:
 
 def inspect(directory: Path) -> Inspection:
     """What is in one state directory."""
-    held, pid, troubles = False, None, []
+    held, pid, visited, troubles = False, None, False, []
     try:
-        held, pid = _held(directory / LOCK)
+        held, pid, visited = _held(directory / LOCK)
     except FileNotFoundError:
         troubles.append(f"{directory} is no state directory of aerofs")
     except OSError as error:
@@ -92,7 +94,7 @@ def inspect(directory: Path) -> Inspection:
             )
     except (OSError, sqlite3.Error) as error:
         troubles.append(f"the journal {journal} cannot be read: {error}")
-    return Inspection(directory, held, pid, owner_of(directory), rows, tuple(troubles))
+    return Inspection(directory, held, pid, owner_of(directory), rows, tuple(troubles), visited)
 
 
 def _drafts(directory: Path) -> int:
@@ -103,15 +105,15 @@ def _drafts(directory: Path) -> int:
         return 0
 
 
-def _held(lock: Path) -> tuple[bool, int | None]:
+def _held(lock: Path) -> tuple[bool, int | None, bool]:
     descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
     try:
         # A shared lock, so that two who look do not see each other.
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return True, holder(descriptor)
+        return True, holder(descriptor), is_visited(descriptor)
     else:
-        return False, None
+        return False, None, False
     finally:
         os.close(descriptor)
 

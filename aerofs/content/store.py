@@ -109,7 +109,7 @@ class StateDirectory:
                 break
             except BlockingIOError:
                 # A mount does not fail for a visitor; a visitor goes away.
-                patience = _VISIT if not self._visiting and _is_visited(self._lock) else _INSTANT
+                patience = _VISIT if not self._visiting and is_visited(self._lock) else _INSTANT
                 if time.monotonic() - begun > patience:
                     raise ConfigError(
                         f"the state directory {self.directory} is held by process "
@@ -162,7 +162,8 @@ def holder(lock: int) -> int | None:
     return int(written[0]) if written and written[0].isdigit() else None
 
 
-def _is_visited(lock: int) -> bool:
+def is_visited(lock: int) -> bool:
+    """Whether whoever wrote into an open lock file only visits."""
     return _VISITING.encode() in os.pread(lock, 64, 0)
 
 

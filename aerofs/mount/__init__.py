@@ -8,11 +8,14 @@ is left stays in the journal. After a crash nothing is unmounted: writes must no
 import hashlib
 import os
 import resource
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import trio
 
+from aerofs import mountpoint
+from aerofs.content.inspection import Inspection, inspect
 from aerofs.content.operations import Operation, State
 from aerofs.content.siblings import adopt
 from aerofs.content.store import Owner, Store
@@ -34,19 +37,26 @@ from aerofs.settings import Settings, default_state_dir
 
 __all__ = ["compose", "owner", "run", "state_directory"]
 
+_PATIENCE = 10.0
+_SILENT = 1.0
+_PAUSE = 0.1
+"""Seconds for which a mount waits for the end of the last one, of which nothing is said, and between two looks."""
 
-def run(settings: Settings, *, ready: Callable[[], None]) -> None:
+
+def run(settings: Settings, *, ready: Callable[[], None], tell: Callable[[str], object]) -> None:
     """Mount, serve until unmounted, finish. Blocks.
 
     Args:
         settings: The choices for this mount.
         ready: Called once the mount answers.
+        tell: Called with a sentence for the person who waits for that.
 
     Raises:
         AerofsError: What kept the mount from starting, in one sentence.
     """
     try:
         _admit_many_files()
+        _let_finish(state_directory(settings), tell)
         trio.run(_live, settings, ready, strict_exception_groups=True)
     except ExceptionGroup as group:
         raise _first(group) from group
@@ -56,6 +66,38 @@ def _admit_many_files() -> None:
     """A file that waits to be brought up keeps its draft open: the usual soft limit of 1024 is soon reached."""
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _let_finish(directory: Path, tell: Callable[[str], object]) -> None:
+    """A mount that was taken away a moment ago may still bring up what it has; the next one waits a little for it.
+
+    Raises:
+        AerofsError: It needs longer.
+    """
+    begun, told = time.monotonic(), False
+    while (left := _finishing(directory)) is not None:
+        going = sum(row.state is State.QUEUED for row in left.rows)
+        sentence = (
+            f"process {left.pid} still finishes the last mount of this drive (saves to bring up: {going})"
+        )
+        waited = time.monotonic() - begun
+        if waited > _PATIENCE:
+            raise AerofsError(f"{sentence}; it ends by itself, in 10 minutes at most: mount again then")
+        if waited > _SILENT and not told:
+            tell(f"{sentence}; waiting for it, {_PATIENCE:g} s at most")
+            told = True
+        time.sleep(_PAUSE)
+
+
+def _finishing(directory: Path) -> Inspection | None:
+    left = inspect(directory)
+    if not left.held or left.visited or left.owner is None:
+        return None
+    place = Path(left.owner.mountpoint)
+    mounted = mountpoint.mounted_at(place)
+    if mounted is not None and mounted.fstype == mountpoint.FSTYPE and not mountpoint.is_dead(place):
+        return None  # it serves, and is no case for patience
+    return left
 
 
 def _first(group: ExceptionGroup[Exception]) -> Exception:
