@@ -316,10 +316,7 @@ class Commits:
         synced: bool = False,
     ) -> None:
         def first() -> Operation:
-            labels.write(noted.path, noted.row)
-            if durable or synced:
-                draft.sync_file(noted.path)
-            return noted.row
+            return _label(noted, draft if durable or synced else None)
 
         if draft.size > _LARGE:
             await trio.to_thread.run_sync(first)
@@ -369,6 +366,38 @@ class Commits:
         else:
             await self._journal.remove(was.id)  # it was forgotten meanwhile
 
+    async def note_instead(self, node: FileNode, work: Work) -> None:
+        """A save that came to nothing is given up; in that moment its bytes have a row of their own, as before it.
+
+        Raises:
+            AerofsError: The journal could not be written; nothing has happened.
+        """
+        async with self.lock(node):
+            await self._uploads.rested(work)
+            draft, former = node.draft, node.noted
+            if draft is None or work.row.content is None or node.pending is not work:
+                await self._uploads.drop(work)  # there are no bytes, or a later row has them
+                return
+            self._uploads.spend(work)
+            try:
+                row = replace(self._as_before(node, draft, work), id=_number(former, draft.path))
+                noted = Noted(self._journal.numbered(row), draft.path, draft.changes)
+                await trio.to_thread.run_sync(_label, noted, draft)
+                gone = (work.row.id, *_former(former, noted.row))
+                await self._journal.remove(*gone, successors=(noted.row,), settled=work.row, durable=True)
+            except BaseException:
+                self._uploads.keep(work)
+                raise
+            self._uploads.forgotten(work)
+            node.noted, node.committed = noted, -1
+
+    def _as_before(self, node: FileNode, draft: Draft, work: Work) -> Operation:
+        """The row of a draft without that save of it."""
+        earlier = work.previous if node.life is not Life.LOCAL else None
+        row = self.row(node, draft, inherits=node.life is Life.LOCAL or earlier is not None)
+        row, _ = coming_after(replace(row, state=State.LOCAL, content=draft.path.name), earlier)
+        return row
+
     async def forget_supplanted(self, node: FileNode, *, durable: bool = True) -> None:
         """Those whose names the file took are not wanted any more, though no row stands for them. Lock as above."""
         rows = self.supplanting.rows(node)
@@ -403,6 +432,14 @@ def _synced(row: Operation, draft: Draft, path: Path) -> Operation:
     labels.write(path, row)
     draft.sync_file(path)
     return row
+
+
+def _label(noted: Noted, synced_by: Draft | None) -> Operation:
+    """The label of a row, and with it everything to the disk, if somebody is to see to that. Runs in a thread."""
+    labels.write(noted.path, noted.row)
+    if synced_by is not None:
+        synced_by.sync_file(noted.path)
+    return noted.row
 
 
 def _number(noted: Noted | None, path: Path) -> int:

@@ -1,5 +1,6 @@
 """Undoing a rename that the platform refused: everything is as before, as far as nothing is gone for good."""
 
+import logging
 from dataclasses import dataclass, replace
 
 from aerofs.content.operations import Retire, Role
@@ -13,6 +14,8 @@ from aerofs.filesystem.nodes import FieldNode, FileNode, Life
 from aerofs.filesystem.relocations import Relocations
 from aerofs.filesystem.tree import Tree
 from aerofs.model import FieldRef
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,7 @@ class Undoing:
             await self._give_back(target)  # before our row goes: until then it tells what there was
         if work is not None:
             await self._take_along(node, before, work)
-            await self._uploads.drop(work)
+            await self._give_up(node, work)
         if before.aside is not None:
             self._asides.put(node, *before.aside)
         await self._go_on(node, work)
@@ -118,10 +121,20 @@ class Undoing:
         for save in later:
             await self._uploads.amend(save, replace(save.row, **self._tree.fields.destination(node)))
 
+    async def _give_up(self, node: FileNode, work: Work) -> None:
+        if work.row.secured is not None:
+            return
+        try:
+            await self._commits.note_instead(node, work)
+        except AerofsError as error:
+            log.error("%s: could not be noted in the journal: %s", node.path, error)
+            await self._uploads.drop(work)
+
     async def _go_on(self, node: FileNode, work: Work | None) -> None:
         """The file has its old name: what is to become of its bytes is what was to become of them before."""
         if node.life is Life.LOCAL:
-            await self._commits.journal(node, durable=False)
+            if node.noted is None:
+                await self._commits.journal(node, durable=False)
         elif node.draft is None:
             node.stands = None
             self._tree.plain(node)

@@ -34,11 +34,13 @@ class Story:
         views: What the field shows, in the order in which it comes to that; a death never leads back behind what `act`
             has come to. The first stands before, the last in the end.
         since: What has to be reached before a death is of interest here.
+        rename_wait: Seconds for which the platform may refuse a rename.
     """
 
     act: Callable[[Drive, Passed], Awaitable[object]]
     views: tuple[View, ...]
     since: int = 2
+    rename_wait: float = 0.2
 
 
 async def refused(drive: Drive, path: str, data: bytes) -> None:
@@ -241,7 +243,7 @@ async def _died(office: Office, story: Story, at: int) -> int | None:
     """Do it until so many transactions were made. Returns how far it had come; None where it was done before."""
     come, done, struck = [0], trio.Event(), trio.Event()
     async with (
-        office.mounted("alive", close_wait=0, rename_wait=0.2) as drive,
+        office.mounted("alive", close_wait=0, rename_wait=story.rename_wait) as drive,
         trio.open_nursery() as nursery,
     ):
         await drive.names(FIELD)

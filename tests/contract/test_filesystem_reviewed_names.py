@@ -105,6 +105,16 @@ async def _aside_over_an_older_backup(drive: Drive, passed: Passed) -> None:
     passed(2)
 
 
+async def _published_in_vain(drive: Drive, passed: Passed) -> None:
+    """The platform refuses what a local name was renamed to: it has its own again."""
+    await drive.write(TEMPORARY, b"new")
+    passed(1)
+    drive.office.sandbox.add_fault(Fault("save", "status", status=403))
+    with pytest.raises(errors.DeniedError):
+        await drive.rename(TEMPORARY, B)
+    passed(3)
+
+
 STORIES = {
     "held, written on and synced": Story(
         _held_and_written_on, (OLD, {"a.txt": b"two", **OLD}, {"b.txt": b"two"}), since=1
@@ -124,6 +134,17 @@ STORIES = {
     ),
     "a local name, open and synced": Story(
         _published_while_open, (OLD, {"a.part": b"new", **OLD}, {"b.txt": b"new"}), since=1
+    ),
+    "a local name, renamed in vain": Story(
+        _published_in_vain,
+        (
+            OLD,
+            {"a.part": b"new", **OLD},
+            {"b.txt": b"new"},  # the next mount may do it, which nobody refuses
+            {"a.part": b"new", **OLD},
+        ),
+        since=1,
+        rename_wait=20,
     ),
     "a local name, to another one": Story(
         _kept_under_another_local_name, (OLD, {"a.part": b"new", **OLD}, {"b.part": b"new", **OLD}), since=1
