@@ -29,6 +29,7 @@ class Role(StrEnum):
     OVER = "over"  # the file that a rename goes over
     SOURCE = "source"  # the file that was moved away
     FIRST = "first"  # our own first copy, after ours had to stand beside a stranger's under another title
+    LOST = "lost"  # what we had brought up, and somebody took away: perhaps for a newer version
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +169,9 @@ def inherit(row: Operation, prior: Operation) -> Operation:
         # What it had made room by deleting is still to be put back, should this one be refused.
         secured = row.secured or prior.secured
         return replace(row, after=None, known=known, retire=left + row.retire, secured=secured)
-    added = prior.added
-    known |= {added.id}
+    added = (
+        prior.added
+    )  # known is what was seen: nothing else tells bystanders of it from what took its place
     if row.content is not None or row.copy_of is not None:
         return replace(row, after=None, known=known, retire=left + row.retire)
     # A move: what the prior operation brought up is what is moved.

@@ -21,7 +21,7 @@ from aerofs.model import Attachment, AttachmentId
 
 log = logging.getLogger(__name__)
 
-_ORDER = {Role.BASE: 0, Role.SOURCE: 1, Role.OVER: 2, Role.FIRST: 3}
+_ORDER = {Role.LOST: 0, Role.BASE: 0, Role.SOURCE: 1, Role.OVER: 2, Role.FIRST: 3}
 
 
 class Retiring:
@@ -68,13 +68,13 @@ class Retiring:
             if not error.temporary:
                 await self._take_back(put)
             raise
-        if instead is not None and old.role in (Role.BASE, Role.OVER):
+        if instead is not None and old.role in (Role.BASE, Role.OVER, Role.LOST):
             elsewhere = old.place != put.row.place
             standing = await self._actions.standing(put.row.place) if elsewhere else instead
             if await self._gives_way(put, old, standing=standing):
                 return
         rest = tuple(other for other in put.row.retire if other != old)
-        put.row = replace(put.row, retire=rest, retired=True)
+        put.row = replace(put.row, retire=rest, retired=put.row.retired or old.role is not Role.LOST)
         if rest:
             await self._actions.step(put)
 

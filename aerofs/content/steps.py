@@ -13,7 +13,7 @@ from aerofs.content.actions import Actions
 from aerofs.content.conflicts import Conflict
 from aerofs.content.journal import Journal
 from aerofs.content.making_room import MakingRoom
-from aerofs.content.operations import NOWHERE, Retire, Secured
+from aerofs.content.operations import NOWHERE, Retire, Role, Secured
 from aerofs.content.puts import Ledger, Put, Remote
 from aerofs.content.recognition import Fetch, Recognition
 from aerofs.content.retiring import Retiring
@@ -99,7 +99,7 @@ class Performer:
             await self._add_after_removal(put, row.secured)
             return
         victim = next((old for old in reversed(row.retire) if old.place == row.place), None)
-        if victim is not None and row.maximum is not None and len(row.known) >= row.maximum:
+        if victim is not None and row.maximum and len(row.known | {victim.attachment}) >= row.maximum:
             await self._add_to_full(put, victim)
             return
         try:
@@ -189,7 +189,8 @@ class Performer:
             return
         log.info("%s: what was brought up is gone from the platform, before it was through", put.row.path)
         self._actions.gone(put.row.place, added.id)
-        await self._actions.step(put, added=None, known=put.row.known | {added.id})
+        lost = Retire(put.row.place, added.id, added.name, Role.LOST)
+        await self._actions.step(put, added=None, retire=(lost, *put.row.retire))
         put.retract()
 
     async def _found_again(self, put: Put) -> bool:

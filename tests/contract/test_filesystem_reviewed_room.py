@@ -1,11 +1,13 @@
 """What had to make room in a full field, and what of a colleague's may come between two saves of ours."""
 
 import json
+import os
+from contextlib import suppress
 
 import pytest
 
 from aerofs.content.operations import OPERATION, Operation, Secured
-from aerofs.errors import DeniedError, UnavailableError
+from aerofs.errors import AerofsError, DeniedError, UnavailableError
 from aerofs.model import AttachmentId, DefinitionId, DocumentId, FieldRef, ValuePath
 from aerofs.sandbox import Fault
 from tests.contract.conftest import Drive, Office, until
@@ -115,3 +117,36 @@ def test_a_row_of_an_older_journal_puts_back_where_it_is_to_stand_itself() -> No
     older = json.loads(OPERATION.dump_json(row))
     del older["secured"]["place"]
     assert OPERATION.validate_python(older) == row
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_a_colleague_who_replaces_a_save_of_ours_before_it_is_through_is_not_taken_for_a_bystander(
+    office: Office, *, again: bool
+) -> None:
+    path = "invoice/1/scan/a.txt"
+    async with office.mounted(document_ttl=0.1) as drive:
+        office.add(path, b"base")
+        assert await drive.read(path) == b"base"
+        office.sandbox.add_fault(Fault("delete", "status", status=503, count=None))
+        with pytest.raises(UnavailableError):
+            await drive.write(path, b"ours")
+        for each in office.sandbox.platform.attachments("invoice", office.documents["1"], "scan"):
+            if each.data == b"ours":
+                office.sandbox.platform.remove_attachment(each.id)
+        office.add(path, b"theirs")
+        drive.filesystem.refresh()
+        await drive.names("invoice/1/scan")
+        data = b"ours"
+        if again:
+            data = b"OURS"
+            handle = await drive.open(path, os.O_WRONLY)
+            await drive.filesystem.write(handle, 0, data)
+        office.sandbox.clear_faults()
+        if again:
+            with suppress(AerofsError):
+                await drive.close(handle)
+        drive.filesystem.retry()
+        await drive.drained()
+        (conflict,) = drive.filesystem.waiting.conflicts()
+        beside = conflict["ours"]
+        assert office.stored() == sorted([("1/scan/a.txt", b"theirs"), (f"1/scan/{beside}", data)])
