@@ -17,11 +17,11 @@ from aerofs.sandbox import Fault
 from tests.properties.model import File, Place
 from tests.properties.programs import NAMES, Handle, Idle, NotDone, Programs
 from tests.properties.reckoning import Reckoning
-from tests.properties.world import FIELDS, DiedError, Standing
+from tests.properties.world import FIELDS, LIMITS, DiedError, Standing
 
 NOREPLACE = 1
 
-fields = st.sampled_from(FIELDS)
+fields = st.sampled_from((*FIELDS, "1/few", "1/few"))  # two files and a third: that takes some doing
 picks = st.tuples(fields, st.integers(0, 9))
 ACCIDENTS = st.one_of(
     st.builds(
@@ -161,7 +161,7 @@ class DriveMachine(Reckoning):
         before = file.data
         self.model.admit(file)
         try:
-            with self._may_fail(file=file):
+            with self._may_fail(*self._quota(file.place[0]), file=file):
                 self.drive.resize(file.place, handle.number if handle else None, size)
         except NotDone:
             seen = self.drive.stat(handle.number) if handle else self._look(file.place)
@@ -199,13 +199,21 @@ class DriveMachine(Reckoning):
             with self._may_fail(errno.EEXIST):
                 self.drive.rename(old, new, flags)
                 raise AssertionError("replaced what was there")
+        out = new[0] != (file.aside or file.place)[0] and not is_local(new[1])
+        if (out and self._keeps(file)) or (
+            over is not None and over.place[0] != new[0] and self._keeps(over)
+        ):
+            with self._may_fail(errno.EPERM, *self._quota(new[0], new=True)):
+                self.drive.rename(old, new, flags)
+                raise AssertionError(f"the last file has left a Required field: {file}")
         self.model.admit(file)
         put_aside = self.model.aside(new)
         for other in (over, put_aside):
             if other is not None:
                 self.model.admit(other)
+        no_room = () if is_local(new[1]) else self._quota(new[0], new=over is None)
         try:
-            with self._may_fail(file=file):
+            with self._may_fail(*no_room, file=file):
                 self.drive.rename(old, new, flags)
         except NotDone:
             self._not_renamed(file, old, new, over)
@@ -215,6 +223,11 @@ class DriveMachine(Reckoning):
     def _not_renamed(self, file: File, old: Place, new: Place, over: File | None) -> None:
         """It failed: everything is as before."""
         self.drive.rest()
+        seen = self._look(new) if over is not None and new[0] in LIMITS else None
+        if seen is not None and self._known(seen) is file:
+            # What it went over had to make room, and is gone: ours stands, or is held until its source may go.
+            self.model.renamed(file, new, over)
+            return
         if self._certain(old[0], new[0]) and self.calm:
             assert self._find(old) is file
             assert self._find(new) is over
@@ -230,6 +243,10 @@ class DriveMachine(Reckoning):
             with self._may_fail(errno.ENOENT):
                 self.drive.unlink(*place)
                 raise AssertionError(f"there was no {place}")
+        if self._keeps(file):
+            with self._may_fail(errno.EPERM):
+                self.drive.unlink(*place)
+                raise AssertionError(f"the last file of a Required field is gone: {file}")
         self.model.admit(file)
         try:
             with self._may_fail(file=file):
@@ -274,6 +291,8 @@ class DriveMachine(Reckoning):
     @rule(field=fields, name=st.sampled_from(NAMES[:2]))
     def colleague_adds(self, field: str, name: str) -> None:
         with self._step():
+            if field in LIMITS and (len(self.drive.standing(field)) >= LIMITS[field] or not self._settled()):
+                raise Idle  # (What has made room for itself would wait for it for ever.)
             self.model.touched(field)
             self.drive.meddle(None, (field, name, self.model.token()))
 
@@ -305,9 +324,6 @@ class DriveMachine(Reckoning):
             self.model.meddled(standing, settled=self._settled())
             self.drive.meddle(standing.id, (standing.field, standing.title, self.model.token()))
 
-    def _settled(self) -> bool:
-        return not [save for save in self.drive.saves() if save["state"] != "local"]
-
     # -- rules: misfortunes --------------------------------------------------------------------------------------
 
     @rule(accident=ACCIDENTS)
@@ -335,16 +351,41 @@ class DriveMachine(Reckoning):
     def refused(self, kind: str, what: str, pick: tuple[str, int], there: tuple[str, int]) -> None:
         """The platform does not let us: the caller is told, and what was to be saved is held."""
         with self._step():
-            if not self.calm:
-                raise Idle
+            self._refused(kind, what, self._place(pick), self._place(there))
+
+    @rule(name=st.sampled_from(NAMES[:2]))
+    def refused_where_it_is_full(self, name: str) -> None:
+        """What is there has made room, and has to be put back."""
+        with self._step():
+            for each in NAMES[:2]:
+                place = ("1/few", each)
+                if not (self.calm and self._certain(place[0]) and self._settled()):
+                    raise Idle
+                if self.model.at(place) is None and not self.model.is_full(place[0]):
+                    self._save(place, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 9)
+            self._refused("save", "save", ("1/few", name), ("1/few", name))
+
+    def _refused(self, kind: str, what: str, place: Place, new: Place) -> None:
+        if not self.calm:
+            raise Idle
+        self.drive.rest()
+        before, settled = self._all_standing(), self._settled()
+        self.drive.fault(Fault(kind, "status", status=403))
+        self.refusing = True
+        try:
+            self._attempt(what, place, new)
+        finally:
+            self.refusing, hit = False, not self.drive.faulty()
+            self.drive.clear()
+        if hit and settled and kind == "save":
             self.drive.rest()
-            self.drive.fault(Fault(kind, "status", status=403))
-            self.refusing = True
-            try:
-                self._attempt(what, self._place(pick), self._place(there))
-            finally:
-                self.refusing = False
-                self.drive.clear()
+            gone = before - self._all_standing()
+            assert not gone, f"destroyed for something that was refused: {gone}"
+
+    def _all_standing(self) -> set[tuple[str, str, bytes]]:
+        return {
+            (each.field, each.title, each.data) for field in FIELDS for each in self.drive.standing(field)
+        }
 
     def _attempt(self, what: str, place: Place, new: Place) -> None:
         if what == "save":
@@ -439,6 +480,7 @@ class DriveMachine(Reckoning):
             put_aside = self.model.aside(old if what == "save" else new)
             opened = len(self.handles)
             self.drive.die_at(request, answered=answered)
+            self.dying = True
             try:
                 with suppress(NotDone):
                     self._attempt(what, old, new)
@@ -453,7 +495,10 @@ class DriveMachine(Reckoning):
                 if what == "rename":
                     self.model.died([over] if over else [], None)
                 self.model.died([put_aside] if put_aside else [], None)
+                self.dying = False
                 self._end_of_life(crashed=True)
+            finally:
+                self.dying = False
 
     # -- the reckoning -------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from aerofs.namespace.familiar import is_local
-from tests.properties.world import FIELDS, Standing
+from tests.properties.world import FIELDS, LIMITS, REQUIRED, Standing
 
 Place = tuple[str, str]
 
@@ -116,14 +116,9 @@ class Known:
 
 
 class Model:
-    """All files.
+    """All files."""
 
-    Args:
-        in_real_time: What happens after a while may have happened by now.
-    """
-
-    def __init__(self, *, in_real_time: bool = False) -> None:
-        self._in_real_time = in_real_time
+    def __init__(self) -> None:
         self.files: list[File] = []
         self.known: dict[str, Known] = {}
         self.standing: dict[str, Known] = {}
@@ -166,6 +161,36 @@ class Model:
     def names(self, field: str) -> list[str]:
         """The names of a field, as far as we know."""
         return sorted(file.place[1] for file in self.shown(field))
+
+    # -- room ----------------------------------------------------------------------------------------------------
+
+    def may_be_full(self, field: str, *, for_one_more: bool) -> bool:
+        """The platform, or the drive, may find that there is no room."""
+        limit = LIMITS.get(field)
+        if limit is None:
+            return False
+        if field in self.murky:
+            return True
+        own = {file for file in self.shown(field) if not file.local or file.exclusive}
+        own |= {file for file in self.files if file.aside is not None and file.aside[0] == field}
+        others = [known for known in self.standing_in(field) if known.file not in own]
+        return len(own) + len(others) + for_one_more > limit
+
+    def is_full(self, field: str) -> bool:
+        """There is no room for one more, for sure, where the field is not murky."""
+        limit = LIMITS.get(field)
+        sure = [file for file in self.shown(field) if not file.local and not file.optional]
+        return limit is not None and len(sure) >= limit
+
+    def standing_in(self, field: str) -> list[Known]:
+        """What stands there."""
+        return [known for known in self.standing.values() if known.standing.field == field]
+
+    def is_last(self, file: File) -> bool:
+        """It is all that stands in a Required field."""
+        field = (file.aside or file.place)[0]
+        files = [known.file for known in self.standing_in(field)]
+        return field in REQUIRED and file in files and all(other is file for other in files)
 
     # -- what the platform tells ---------------------------------------------------------------------------------
 
@@ -227,11 +252,9 @@ class Model:
         return file
 
     def _may_be_saved(self, file: File) -> None:
-        """An open file that is quiet for a while is saved."""
-        if self._in_real_time:
-            file.unsure |= not file.durable
-            file.rowed = True
-            file.durable.append(file.data)
+        """An open file that is quiet for a while is saved; and any call may take a while."""
+        file.unsure |= not file.durable
+        file.durable.append(file.data)
 
     def _claim(self, file: File) -> None:
         """What was put aside from the name is only here from now on."""
@@ -257,10 +280,7 @@ class Model:
             file.durable.clear()
         file.data, file.dirty, file.gone, file.mtime_ns = data, True, False, None
         file.loose |= file.place[0] in self.murky
-        if file.rowed:
-            file.durable.append(data)
-        else:
-            self._may_be_saved(file)
+        self._may_be_saved(file)
 
     def unlinked(self, file: File) -> None:
         """A name was removed."""

@@ -14,7 +14,7 @@ from aerofs.filesystem.outcomes import BESIDE_WAIT
 from aerofs.namespace.familiar import is_local
 from aerofs.sandbox import Fault
 from tests.mount.harness import Drive, LocalPlatform
-from tests.properties.world import FIELDS, Seen, Standing, Watch
+from tests.properties.world import FIELDS, Seen, Standing, Watch, specs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _HERE = -100
 """AT_FDCWD of openat(2)."""
 _libc = ctypes.CDLL(None, use_errno=True)
-_KINDS = {"scan": "scan", "copies": "papers.letters"}
+_DEFINITION = "model"
 
 
 class Ground:
@@ -30,13 +30,15 @@ class Ground:
 
     def __init__(self) -> None:
         self.platform = LocalPlatform()
+        sandbox = self.platform.sandbox
+        self.platform.call(lambda: sandbox.platform.add_definition(_DEFINITION, fields=specs()))
         self.drive = Drive(self.platform).mount()
         self._made = 0
 
     def document(self) -> str:
         """A document that nobody had yet."""
         self._made += 1
-        return self.platform.new_document("order", f"model-{self._made:06d}")
+        return self.platform.new_document(_DEFINITION, f"model-{self._made:06d}")
 
     def end(self) -> None:
         """Leave nothing behind."""
@@ -83,12 +85,11 @@ class MountedWorld:
     def _appeared(self, document: str, row: Any, data: bytes, *, colleague: bool) -> None:
         known = {
             self._platform.sandbox.platform.find(
-                self._platform.sandbox.platform.definition("order"), own
+                self._platform.sandbox.platform.definition(_DEFINITION), own
             ).id: name
             for name, own in self._documents.items()
         }
-        path = next((field for field, true in _KINDS.items() if true == row.path), row.path)
-        standing = Standing(row.id, f"{known.get(document)}/{path}", row.name, data)
+        standing = Standing(row.id, f"{known.get(document)}/{row.path}", row.name, data)
         self._conflict |= "(conflict" in row.name
         self._news.put(lambda watch: watch.appeared(standing, colleague=colleague))
 
@@ -103,11 +104,11 @@ class MountedWorld:
 
     def _path(self, field: str, name: str = "") -> str:
         document, _, path = field.partition("/")
-        return str(self._drive.path / "order" / self._documents[document] / _KINDS[path] / name)
+        return str(self._drive.path / _DEFINITION / self._documents[document] / path / name)
 
     def _place(self, field: str) -> tuple[str, str, str]:
         document, _, path = field.partition("/")
-        return "order", self._documents[document], _KINDS[path]
+        return _DEFINITION, self._documents[document], path
 
     # -- what programs do ----------------------------------------------------------------------------------------
 
@@ -239,12 +240,11 @@ class MountedWorld:
 
     def saves(self) -> list[dict[str, Any]]:
         names = {own: name for name, own in self._documents.items()}
-        fields = {true: field for field, true in _KINDS.items()}
         found = []
         for save in self._drive.saves():
             definition, document, path, name = save["path"].split("/")
             if document in names:
-                found.append({**save, "path": f"{definition}/{names[document]}/{fields[path]}/{name}"})
+                found.append({**save, "path": f"{definition}/{names[document]}/{path}/{name}"})
         return found
 
     def assert_nothing_left(self) -> None:

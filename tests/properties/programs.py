@@ -9,9 +9,9 @@ from typing import ClassVar
 
 from hypothesis.stateful import RuleBasedStateMachine
 
-from aerofs.namespace.familiar import looks_temporary
+from aerofs.namespace.familiar import is_local, looks_temporary
 from tests.properties.model import File, Model, Place
-from tests.properties.world import Seen, World
+from tests.properties.world import REQUIRED, Seen, World
 
 NAMES = ("a.txt", "b.txt", "a.txt~", ".b.txt.swp", "sedAbC123")
 TROUBLE = {errno.EIO, errno.ETIMEDOUT}
@@ -46,7 +46,7 @@ class Programs(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.model = Model(in_real_time=self.in_real_time)
+        self.model = Model()
         self.drive = self.world()
         self.drive.watched_by(self.model)
         self.handles: list[Handle] = []
@@ -58,8 +58,6 @@ class Programs(RuleBasedStateMachine):
     patience: ClassVar = 130.0
     """Seconds after which everything has happened that happens by itself."""
     longest_sleep: ClassVar = 400.0
-    in_real_time: ClassVar = False
-    """Time passes by itself, and not only where a step lets it."""
     broken_off = False
     steps: ClassVar = 0
 
@@ -98,6 +96,26 @@ class Programs(RuleBasedStateMachine):
             raise AssertionError(f"unexpected: {error!r}; calm: {calm}") from error
 
     refusing = False
+    dying = False
+
+    def _quota(self, field: str, *, new: bool = False) -> tuple[int, ...]:
+        """The error of a field without room, where there may be none."""
+        return (errno.EDQUOT,) if self.model.may_be_full(field, for_one_more=new) else ()
+
+    def _settled(self) -> bool:
+        return not [save for save in self.drive.saves() if save["state"] != "local"]
+
+    def _keeps(self, file: File) -> bool:
+        """Whether the platform does not let it go: a Required field keeps its last file.
+
+        Raises:
+            Idle: Nobody can tell at the moment.
+        """
+        if (file.aside or file.place)[0] not in REQUIRED:
+            return False
+        if self.dying or not (self.calm and self._certain(*REQUIRED) and self._settled()):
+            raise Idle
+        return self.model.is_last(file)
 
     # -- finding files -------------------------------------------------------------------------------------------
 
@@ -179,8 +197,7 @@ class Programs(RuleBasedStateMachine):
         if file is None:
             if not flags & os.O_CREAT:
                 raise NotDone
-            with self._may_fail():
-                number, inode = self.drive.create(*place, flags)
+            number, inode = self._create(place, flags)
             file = self._met(number, place, flags)
             if file is None:
                 exclusive = bool(flags & os.O_EXCL) and looks_temporary(place[1])
@@ -200,6 +217,14 @@ class Programs(RuleBasedStateMachine):
         file.writers += writable
         self.handles.append(handle)
         return handle
+
+    def _create(self, place: Place, flags: int) -> tuple[int, int]:
+        is_real = not is_local(place[1]) and not (flags & os.O_EXCL and looks_temporary(place[1]))
+        full = is_real and self.calm and self._certain(place[0]) and self.model.is_full(place[0])
+        with self._may_fail(*self._quota(place[0], new=True)):
+            number, inode = self.drive.create(*place, flags)
+            assert not full or self.model.aside(place), f"made, though the field is full: {place}"
+        return number, inode
 
     def _met(self, number: int, place: Place, flags: int) -> File | None:
         """A colleague's file that a create came upon, though there was none a moment before."""
@@ -226,7 +251,7 @@ class Programs(RuleBasedStateMachine):
     def _flush(self, handle: Handle) -> None:
         file = handle.file
         try:
-            with self._may_fail():
+            with self._may_fail(*self._quota(file.place[0])):
                 self.drive.flush(handle.number)
         except NotDone:
             pass  # what close() refused is kept, too

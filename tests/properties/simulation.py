@@ -28,11 +28,11 @@ from aerofs.errors import AerofsError
 from aerofs.filesystem.attributes import Changes
 from aerofs.mount import compose
 from aerofs.platform import Platform
-from aerofs.sandbox import Fault, FieldSpec, Sandbox, SandboxConfig
+from aerofs.sandbox import Fault, Sandbox, SandboxConfig
 from aerofs.settings import Settings
 from tests.contract.conftest import Caches, Drive
 from tests.properties.simulated_platform import API, STORE, SameIds, WatchedRecords, Wire
-from tests.properties.world import DEFINITION, FIELDS, DiedError, Seen, Standing, Watch
+from tests.properties.world import DEFINITION, FIELDS, DiedError, Seen, Standing, Watch, specs
 
 T = TypeVar("T")
 
@@ -98,9 +98,7 @@ class Simulation:
         with closing(WatchedRecords.open(None)) as self.records:
             self.records.ids = SameIds(Random(0))
             self.sandbox = Sandbox(config, self.records, url=API, store_url=STORE)
-            self.records.add_definition(
-                DEFINITION, fields=[FieldSpec(name) for name in sorted({f.partition("/")[2] for f in FIELDS})]
-            )
+            self.records.add_definition(DEFINITION, fields=specs())
             names = sorted({field.partition("/")[0] for field in FIELDS})
             self._documents = {
                 name: self.records.add_document(DEFINITION, external_id=name) for name in names

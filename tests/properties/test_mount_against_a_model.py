@@ -16,7 +16,6 @@ class MountedDrive(DriveMachine):
 
     ground: ClassVar[Ground]
     usual = ("a.txt", "b.txt", "c.txt", "d.txt", "e.txt")
-    in_real_time = True
     patience = 0.0
     longest_sleep = 0.1
     die = None  # type: ignore[assignment]

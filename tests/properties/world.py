@@ -3,10 +3,28 @@
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from aerofs.sandbox import Fault
+from aerofs.sandbox import Fault, FieldSpec
 
 DEFINITION = "invoice"
-FIELDS = ("1/scan", "1/copies", "2/scan")
+FIELDS = ("1/scan", "2/scan", "1/few", "1/single", "2/needed")
+LIMITS = {"1/single": 1, "1/few": 2}
+"""How many files a field admits."""
+REQUIRED = {"2/needed"}
+"""Fields that keep their last file."""
+
+
+def specs() -> list[FieldSpec]:
+    """The fields of a document."""
+    limits = {_path(field): limit for field, limit in LIMITS.items()}
+    required = {_path(field) for field in REQUIRED}
+    return [
+        FieldSpec(name, maximum_attachments=limits.get(name), required=name in required)
+        for name in sorted({_path(field) for field in FIELDS})
+    ]
+
+
+def _path(field: str) -> str:
+    return field.partition("/")[2]
 
 
 @dataclass(frozen=True, slots=True)
