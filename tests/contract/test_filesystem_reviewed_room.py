@@ -150,3 +150,25 @@ async def test_a_colleague_who_replaces_a_save_of_ours_before_it_is_through_is_n
         (conflict,) = drive.filesystem.waiting.conflicts()
         beside = conflict["ours"]
         assert office.stored() == sorted([("1/scan/a.txt", b"theirs"), (f"1/scan/{beside}", data)])
+
+
+async def test_what_waited_under_a_name_is_back_where_the_rename_over_it_is_refused_in_time(
+    office: Office,
+) -> None:
+    source, target = "invoice/1/scan/a.txt", "invoice/1/scan/b.txt"
+    renamed = office.add(source, b"ex")
+    office.add(target, b"why")
+    async with office.mounted() as drive:
+        await drive.names("invoice/1/scan")
+        assert await drive.read(target) == b"why"
+        office.sandbox.add_fault(Fault("save", "status", count=None))
+        with pytest.raises(UnavailableError):
+            await drive.write(target, b"why, newer")
+        office.sandbox.platform.remove_attachment(renamed)
+        office.sandbox.clear_faults()
+        with pytest.raises(AerofsError):
+            await drive.rename(source, target)
+        await drive.drained()
+        assert office.stored() == [("1/scan/b.txt", b"why, newer")]
+        assert await shown(drive, "invoice/1/scan") == {"b.txt": b"why, newer"}
+        drive.assert_nothing_left()
