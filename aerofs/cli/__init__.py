@@ -5,17 +5,21 @@ but saves are left on this disk; 130 stopped by Ctrl-C.
 """
 
 import io
+import os
 import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 import aerofs
 from aerofs.cli import demo, mount, sandbox, saves, status, umount
 from aerofs.errors import AerofsError, ConfigError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 app = typer.Typer(
     name="aerofs",
@@ -49,13 +53,48 @@ def _top(
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and leave the process with its exit code."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="surrogateescape")  # a path may be any bytes, and comes out as it is
+    _open_standard_files()
+    if sys.stdout is sys.__stdout__:
+        sys.stdout = _output()
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given and re.match(r"https?://", given[0]):
         given.insert(0, "mount")  # mount.fuse runs `aerofs SOURCE MOUNTPOINT -o …` for the type fuse.aerofs
     sys.exit(
         _guarded(lambda: _run(given), verbose=any(re.fullmatch("-v+|--verbose", word) for word in given))
+    )
+
+
+def _open_standard_files() -> None:
+    """What our caller closed is not to be the number of a file of ours. What is written to a closed output fails."""
+    for number, flags in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, flags)  # takes the lowest free number
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 -- for the life of the process
+
+
+class _Output(io.FileIO):
+    """The standard output. What it does not take is told once, unless it is that nobody reads on."""
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            os.dup2(
+                os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), self.fileno()
+            )  # for the rest, at the very end
+            if isinstance(error, BrokenPipeError):
+                raise
+            raise AerofsError(f"cannot write to the standard output: {error.strerror}") from None
+
+
+def _output() -> io.TextIOWrapper:
+    """A path may be any bytes, and comes out as it is, whatever the locale makes of it."""
+    raw = _Output(1, "w", closefd=False)
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw), encoding="utf-8", errors="surrogateescape", line_buffering=raw.isatty()
     )
 
 
@@ -88,7 +127,10 @@ def _run(arguments: Sequence[str]) -> int:
 def _guarded(run: Callable[[], int], *, verbose: bool) -> int:
     """The exit code of `run`; whatever it raises becomes one sentence on stderr."""
     try:
-        return run()
+        code = run()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return 1
     except AerofsError as error:
         return _say(str(error), 2 if isinstance(error, ConfigError) else 1)
     except typer.TyperException as error:
@@ -100,6 +142,7 @@ def _guarded(run: Callable[[], int], *, verbose: bool) -> int:
             traceback.print_exc()
         hint = "" if verbose else " (-v shows where)"
         return _say(f"unexpected {type(error).__name__}: {error}{hint}", 1)
+    return code
 
 
 def _say(sentence: str, code: int) -> int:

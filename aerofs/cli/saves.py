@@ -115,11 +115,12 @@ def _retried(found: mounts.Found, number: int | None) -> list[dict[str, Any]]:
 
 
 def _outcome(save: dict[str, Any]) -> Text:
+    later = "was discarded: the next mount takes it back, should it have reached the platform"
     told = {
         "done": "is on the platform",
         "held": f"refused: {save.get('error')}",
         "uploading": "is being uploaded",
-        "later": "will be tried at the next mount",
+        "later": later if save.get("withdrawn") else "will be tried at the next mount",
     }.get(str(save["state"]), f"waits: {save.get('error') or 'its turn has not come yet'}")
     return Text(f"{save['id']} {save['path']}: {told}")
 

@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import subprocess
+import sys
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,17 @@ def test_an_unexpected_error_shows_its_traceback_only_when_asked(capsys: pytest.
     assert capsys.readouterr().err == "aerofs: unexpected RuntimeError: a bug (-v shows where)\n"
     assert cli._guarded(fail, verbose=True) == 1
     assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("output", "reason"), [("/dev/full", "No space left on device"), ("&-", "Bad file descriptor")]
+)
+def test_an_output_that_takes_nothing_is_told(output: str, reason: str) -> None:
+    script = f'"$0" -m aerofs --version >{output}'
+    done = subprocess.run(
+        ["sh", "-c", script, sys.executable], stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (1, f"aerofs: cannot write to the standard output: {reason}\n")
 
 
 def test_ctrl_c_ends_with_130() -> None:

@@ -5,6 +5,8 @@ import json
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -208,6 +210,17 @@ def test_saves_lists_them(arguments: list[str], left: Left, capsys: pytest.Captu
     assert "denied" in said
 
 
+def test_a_name_comes_out_as_it_is_in_every_locale(left: Left) -> None:
+    left.add("a", replace(HELD, path="d/1/scan/hot \N{HOT DOG}"))
+    done = subprocess.run(
+        [sys.executable, "-m", "aerofs", "saves", "/mnt/a"],
+        env=os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        capture_output=True,
+        check=True,
+    )
+    assert "d/1/scan/hot \N{HOT DOG}".encode() in done.stdout
+
+
 def test_without_any_that_is_said(left: Left, capsys: pytest.CaptureFixture[str]) -> None:
     assert not left.root.exists()
     assert run("saves") == 0
@@ -253,6 +266,8 @@ def test_what_may_have_arrived_is_taken_back_by_the_next_mount(
     assert "if it has reached the platform, it is taken back there" in capsys.readouterr().out
     (after,) = left.rows("a")
     assert (after.cancelled, after.maybe_sent, after.retire) == (True, True, ())
+    assert run("saves", "retry", row.id) == 0
+    assert "was discarded: the next mount takes it back" in capsys.readouterr().out
 
 
 def test_what_was_certainly_not_sent_leaves_nothing_to_be_taken_back(left: Left) -> None:
