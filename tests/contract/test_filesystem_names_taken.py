@@ -23,6 +23,8 @@ Passed = Callable[[int], None]
 FIELD = "invoice/1/scan"
 A, B, BACKUP = f"{FIELD}/a.txt", f"{FIELD}/b.txt", f"{FIELD}/b.txt~"
 TEMPORARY = f"{FIELD}/a.part"
+CUT_OFF = pytest.mark.filterwarnings("ignore:Async generator .*entries:ResourceWarning")
+"""The death may come while somebody reads a directory."""
 
 
 @dataclass(frozen=True)
@@ -296,6 +298,7 @@ async def held_at_every_death(office: Office, story: Story) -> None:
     pytest.fail("it never came to an end")
 
 
+@CUT_OFF
 @pytest.mark.parametrize("name", STORIES)
 async def test_a_death_at_any_write_of_the_journal_keeps_what_was_accepted(office: Office, name: str) -> None:
     await held_at_every_death(office, STORIES[name])

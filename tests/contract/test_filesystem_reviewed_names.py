@@ -15,6 +15,7 @@ from tests.contract.conftest import WRITE_NEW, Drive, Office
 from tests.contract.power import KINDS, Power
 from tests.contract.test_filesystem_names_taken import (
     BACKUP,
+    CUT_OFF,
     FIELD,
     OLD,
     TEMPORARY,
@@ -167,6 +168,7 @@ STORIES = {
 }
 
 
+@CUT_OFF
 @pytest.mark.parametrize("name", STORIES)
 async def test_a_death_at_any_write_of_the_journal_keeps_the_name(office: Office, name: str) -> None:
     await held_at_every_death(office, STORIES[name])
