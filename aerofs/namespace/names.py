@@ -117,7 +117,8 @@ def check_new(name: bytes | str) -> str:
         IllegalBytesError: It is not UTF-8.
         NameTooLongError: It has more than 255 bytes.
         InvalidNameError: Its title cannot be carried to the platform: multipart headers hold no `"`, CR, LF
-            or NUL. Or it holds a control character or is a name that no file has (empty, `.`, `..`, `a/b`).
+            or NUL, and a file without a title is none. Or it holds a control character or is a name that no
+            file has (empty, `.`, `..`, `a/b`).
     """
     try:
         text = name.decode() if isinstance(name, bytes) else name
@@ -129,6 +130,8 @@ def check_new(name: bytes | str) -> str:
     title = decode(text)
     if _UNSENDABLE.search(title):
         raise InvalidNameError(f'{text!r}: a name on the platform holds no ", CR, LF or NUL')
+    if not title:
+        raise InvalidNameError(f"{text!r} stands for no name at all")
     if encode(title) != text:
         raise InvalidNameError(f"{text!r} is not a name that a file can have here")
     return title

@@ -77,7 +77,8 @@ def test_a_name_of_more_than_255_bytes_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ['say "hi".txt', "a\nb", "a\rb", "a␊b", "tab\there", "", ".", "..", "a/b", "a\0"]
+    "name",
+    ['say "hi".txt', "a\nb", "a\rb", "a␊b", "a␀", "tab\there", "\x1b[31m", "∅", "", ".", "..", "a/b", "a\0"],
 )
 def test_a_name_that_cannot_be_carried_is_refused(name: str) -> None:
     with pytest.raises(InvalidNameError):
