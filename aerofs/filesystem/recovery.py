@@ -48,6 +48,7 @@ class Recovery:
         """Take up everything the journal holds. Returns how many operations go on."""
         rows = self._journal.load()
         later = {row.after: row for row in rows if row.after is not None}
+        rows = [row if row.id in later else self._kept(row) for row in rows]
         ordered = _in_order(rows)
         for row in reversed(ordered):  # the last first: what is there of it decides about those before it
             await self._examine(row, _chain(row, later))
@@ -63,6 +64,17 @@ class Recovery:
         if rows:
             log.info("%d operations from before are taken up", len(rows))
         return len(rows)
+
+    def _kept(self, row: Operation) -> Operation:
+        """A row of a file that the platform did not let go is what it was, if its bytes are nowhere else.
+
+        Its process could not write that any more; and what it was, held or not, another try tells.
+        """
+        refused = row.cancelled and row.state is State.HELD and row.added is None and not row.superseded
+        if not refused or row.content is None or not (self._drafts / row.content).exists():
+            return row
+        log.info("%s: was not removed, and is a save again: %s", row, row.error)
+        return replace(row, cancelled=False, state=State.QUEUED, error="", errno=0)
 
     async def _give_up_unlink(self, row: Operation) -> None:
         """The platform did not let the file go: it is there, and is shown again."""

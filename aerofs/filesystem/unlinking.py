@@ -13,6 +13,7 @@ from aerofs.content.puts import Remote
 from aerofs.content.uploads import Uploads
 from aerofs.content.work import Work
 from aerofs.errors import (
+    AerofsError,
     IsDirectoryError,
     NotFoundError,
     ProtocolError,
@@ -172,5 +173,8 @@ class Unlinking:
         work.unwatched = not work.settled.is_set()
         if work.row.state is State.HELD and work.unwatched:
             refusal = work.error or RefusedError(f"{work.row.path}: cannot be taken back")
-            await self._uploads.restore(work, before)
+            try:
+                await self._uploads.restore(work, before)
+            except AerofsError as error:
+                log.error("%s: could not be noted in the journal: %s", work.row, error)
             raise refusal
