@@ -54,6 +54,11 @@ class Found:
         return [save for save in self.status.get("saves") or [] if isinstance(save, dict)]
 
     @property
+    def unseen(self) -> bool:
+        """It runs and cannot be asked, and where its state is kept is not known."""
+        return self.socket is None and self.status["state_dir"] is None and not self.status["crashed"]
+
+    @property
     def troubles(self) -> list[str]:
         """What keeps the saves, or some of them, from being seen; a sentence each."""
         return [str(trouble) for trouble in self.status.get("troubles") or []]
@@ -171,13 +176,10 @@ def _not_running(
 
 
 def _standing(place: str, crashed: Collection[str], silent: Mapping[str, AerofsError]) -> dict[str, Any]:
-    """What there is to say of a mount that stands and does not answer."""
+    """What there is to say of a mount that stands and does not answer; nothing more where it has no socket."""
     if place in crashed:
         return {"mounted": True, "crashed": True, "troubles": []}
-    gone = (
-        f"its control socket is gone; fusermount3 -u {place} unmounts it, and what is under way is finished"
-    )
-    return {"mounted": True, "troubles": [str(silent.get(place, gone))]}
+    return {"mounted": True, "troubles": [str(silent[place])] if place in silent else []}
 
 
 def _inspections(state_dir: Path | None, *, but: Iterable[Found] = ()) -> Iterator[Inspection]:

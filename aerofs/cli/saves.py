@@ -64,7 +64,13 @@ def show(
 def _show(found: list[mounts.Found]) -> None:
     console = showing.plain_console()
     if not any(mount.saves or mount.troubles for mount in found):
-        console.print("every save is on the platform")
+        unseen = " and ".join(mount.place for mount in found if mount.unseen)
+        told = (
+            f"no save is seen to wait, but {unseen} cannot be asked"
+            if unseen
+            else "every save is on the platform"
+        )
+        console.print(Text(told))
     for mount in found:
         if mount.saves:
             state = "" if mount.status["mounted"] else "  (not mounted)"

@@ -69,7 +69,8 @@ def _state(found: mounts.Found) -> Text:
     if mount.get("crashed"):
         return Text("crashed; mounting there again recovers it", style="red")
     if mount.get("mounted"):
-        return Text("does not answer", style="red")
+        gone = "" if found.troubles else "; its control socket is gone, and fusermount3 -u unmounts it"
+        return Text(f"does not answer{gone}", style="red")
     return Text("not mounted; mounting there again recovers it", style="yellow")
 
 

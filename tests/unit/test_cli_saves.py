@@ -362,9 +362,18 @@ def test_a_mount_whose_socket_is_gone_is_told_as_what_it_is(
         (shown,) = json.loads(capsys.readouterr().out)
         assert (shown["mountpoint"], shown["mounted"], shown["crashed"]) == (str(standing), True, False)
         assert (shown["pid"], len(shown["saves"])) == (os.getpid(), len(rows))
-        assert "control socket is gone" in shown["troubles"][0]
+        assert shown["troubles"] == []
         run("status", *arguments)
-        assert "does not answer" in capsys.readouterr().out
+        assert "does not answer; its control socket is gone" in capsys.readouterr().out
+        assert run("saves", *arguments) == 0  # the journal tells
+        assert ("denied" if rows else "every save is on the platform") in capsys.readouterr().out
+
+
+def test_a_mount_of_which_nothing_is_known_is_not_said_to_be_done(
+    standing: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("saves") == 0
+    assert capsys.readouterr().out == f"no save is seen to wait, but {standing} cannot be asked\n"
 
 
 def test_a_stuck_mount_is_shown_once_with_what_waits_in_it(
