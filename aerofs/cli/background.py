@@ -39,14 +39,18 @@ def start(work: Work) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     before = signal.signal(signal.SIGTERM, _stop)
+    # In the middle of a fork Python would swallow what a signal raises.
+    unmasked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     child = os.fork()
     if child == 0:
         signal.signal(signal.SIGTERM, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, unmasked)
         os.close(reading)
         _live(work, writing)
     os.close(writing)
     try:
         with os.fdopen(reading, "rb") as pipe:
+            signal.pthread_sigmask(signal.SIG_SETMASK, unmasked)
             said = pipe.read()
     except KeyboardInterrupt:
         _end(child)
