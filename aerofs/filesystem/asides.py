@@ -86,11 +86,18 @@ class Asides:
         aside = self._aside.get((home.place, name))
         if not aside:
             return (), None
-        last, *before = reversed(aside)
+        last = aside[-1]
+        claimed = await self._claim(last, name, trio.current_time() + self._wait)
+        return await self.claim_besides(home, name, last, claimed, chain=True)
+
+    async def claim_besides(
+        self, home: FieldNode, name: str, but: FileNode, claimed: Claim, *, chain: bool
+    ) -> Claim:
+        """What else was put aside from a name, where it can go; `chain`: an operation of it may be followed."""
         ends = trio.current_time() + self._wait
-        retire, follows = await self._claim(last, name, ends)
-        for node in before:
-            if follows is not None and (node.pending or node.follows):
+        retire, follows = claimed
+        for node in reversed(self._aside.get((home.place, name), [])[:]):
+            if node is but or ((follows is not None or not chain) and (node.pending or node.follows)):
                 continue
             try:
                 left, work = await self._claim(node, name, ends)

@@ -160,7 +160,7 @@ class Moves:
         """The file has the name here; what had it waits, out of sight, for what the platform says."""
         former = target or self._asides.at(home, name)
         chain = node.pending is None and node.follows is None
-        retire, follows = await self._takeovers.take_over(home, name, target, chain=chain)
+        retire, follows = await self._takeovers.take_over(home, name, target, taker=node, chain=chain)
         node.follows = follows or node.follows
         if target is not None:
             target.handles += 1  # what it holds stays until we know that it is given up

@@ -38,7 +38,9 @@ class Takeovers:
         self._asides = asides
         self._wait = wait
 
-    async def take_over(self, home: FieldNode, name: str, target: FileNode | None, *, chain: bool) -> Claim:
+    async def take_over(
+        self, home: FieldNode, name: str, target: FileNode | None, *, taker: FileNode, chain: bool
+    ) -> Claim:
         """The target has no name any more; what it is on the platform is retired by whoever takes its place.
 
         Nothing of it is given up here: on this disk that is done with the row of the new one, on the platform when that
@@ -48,6 +50,7 @@ class Takeovers:
             home: Where the name is.
             name: The name.
             target: Who has it.
+            taker: Who gets it.
             chain: An unsettled operation of the target may be followed; else it has to be settled first.
 
         Raises:
@@ -59,7 +62,9 @@ class Takeovers:
                 await self._await_settled(aside)
             return await self._asides.claim(home, name)
         async with self._commits.lock(target):
-            return await self._replace(target, chain=chain)
+            retire, follows = await self._replace(target, chain=chain)
+        # What was put aside from the name before a stranger's file came would be back as a second one.
+        return await self._asides.claim_besides(home, name, taker, (retire, follows), chain=chain)
 
     async def _replace(self, target: FileNode, *, chain: bool) -> Claim:
         await self._versions.keep_for_readers(target)

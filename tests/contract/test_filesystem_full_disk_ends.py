@@ -1,15 +1,13 @@
 """The local disk is full at the very end of something: what is accepted keeps its bytes, its row and a name."""
 
-from contextlib import suppress
-from dataclasses import replace
-
 import pytest
+from trio.testing import MockClock
 
 from aerofs.content.journal import Journal
 from aerofs.content.operations import Operation
-from aerofs.errors import AerofsError
-from aerofs.sandbox import Access, Fault
-from tests.contract.conftest import Drive, Office, until
+from aerofs.errors import DeniedError
+from aerofs.sandbox import Access
+from tests.contract.conftest import Drive, Office, later, until
 from tests.contract.test_filesystem_decided_before_written import no_space, refused
 
 FIELD = "invoice/1/scan"
@@ -31,9 +29,8 @@ async def all_up(drive: Drive) -> None:
 
 
 @pytest.mark.complains
-@pytest.mark.parametrize("base", [b"old", None], ids=["overwritten", "looked for"])
 async def test_a_save_outlives_a_refused_removal_that_could_not_be_taken_back(
-    office: Office, monkeypatch: pytest.MonkeyPatch, base: bytes | None
+    office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     step = Journal.step
 
@@ -42,24 +39,14 @@ async def test_a_save_outlives_a_refused_removal_that_could_not_be_taken_back(
             await no_space()
         await step(journal, operation, durable=durable)
 
-    if base is not None:
-        office.add(A, base)
+    office.add(A, b"old")
     async with office.mounted("alive") as drive:
         await drive.names(FIELD)
-        if base is not None:
-            await refused(drive, A, b"new")
-        else:
-            drive.network.away = True
-            with suppress(AerofsError):
-                await drive.write(A, b"new")
-            (work,) = drive.filesystem._uploads
-            work.row = replace(work.row, maybe_sent=True)
-            drive.network.away = False
-            office.sandbox.add_fault(Fault("list", "status", status=403))
+        await refused(drive, A, b"new")
         office.sandbox.tokens[office.sandbox.token] = Access(read_only=True)
         with monkeypatch.context() as patched:
             patched.setattr(Journal, "step", full)
-            with pytest.raises(AerofsError):
+            with pytest.raises(DeniedError):
                 await drive.remove(A)
         assert await drive.read(A) == b"new"
         office.copy_disk("alive", "dead")
@@ -69,3 +56,45 @@ async def test_a_save_outlives_a_refused_removal_that_could_not_be_taken_back(
         assert await drive.read(A) == b"new"
         await all_up(drive)
         assert office.stored() == [("1/scan/a.txt", b"new")]
+
+
+# -- a name that two left --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("aside", "taker"),
+    [("held", PART), ("replaced", PART), ("replaced", B)],
+    ids=lambda given: str(given)[-5:],
+)
+async def test_who_goes_over_a_colleagues_file_also_replaces_what_was_put_aside_from_its_name(
+    office: Office, clock: MockClock, aside: str, taker: str
+) -> None:
+    """Else it would be back beside the new one after a minute."""
+    async with office.mounted() as drive:
+        await drive.names(FIELD)
+        if aside == "held":
+            await refused(drive, A, b"ours")
+        else:
+            await drive.write(A, b"ours")
+            await drive.drained()
+        await drive.rename(A, f"{A}~")
+        if aside == "replaced":
+            office.clear()
+        office.add(A, b"theirs")
+        drive.filesystem.refresh()
+        assert await drive.read(A) == b"theirs"
+        if taker == B:
+            await refused(drive, B, b"new")
+        else:
+            await drive.write(taker, b"new")
+        await drive.rename(taker, A)
+        for _ in range(3):
+            await later(clock, 61)
+        await until(lambda: not {"queued", "held", "uploading"} & set(drive.states().values()))
+        assert await drive.names(FIELD) == ["a.txt", "a.txt~"]
+        assert await drive.read(A) == b"new"
+        assert await drive.read(f"{A}~") == b"ours"
+        assert office.stored() == [("1/scan/a.txt", b"new")]
+        await drive.remove(f"{A}~")
+        await drive.drained()
+        drive.assert_nothing_left()
