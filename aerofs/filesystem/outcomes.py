@@ -154,10 +154,9 @@ class Outcomes:
             if node.noted.path == refused.path:
                 refused.close()
                 return
-        elif node.noted is not None and not node.recording:
-            # The row of an fsync, whose bytes go with the refused draft.
-            self._nursery.start_soon(self._forget_row_alone, node)
-        refused.discard()
+            refused.discard()
+        else:
+            self._discard_refused(node, refused)
 
     def _go_back_to(self, node: FileNode, noted: Noted) -> None:
         """A draft met an error after a close() had accepted what it was before: that is what the file holds."""
@@ -190,11 +189,19 @@ class Outcomes:
         if (node.place, node.name) != (work.row.place, work.row.file_name):
             node.committed = -1  # the name that it got since was to come with the bytes that are lost
             self._save(node)
-        if node.journalled:
-            # The row of an fsync, whose bytes go with the refused draft.
-            self._nursery.start_soon(self._forget_row_alone, node)
-        refused.discard()
+        self._discard_refused(node, refused)
         self._kernel.forget_pages(node.inode)
+
+    def _discard_refused(self, node: FileNode, refused: Draft) -> None:
+        """A draft that met an error goes, and the row of an fsync of it: the row before the file that it names."""
+        if node.noted is None or node.recording:
+            refused.discard()
+            return
+        if node.noted.path == refused.path:
+            refused.close()
+        else:
+            refused.discard()
+        self._nursery.start_soon(self._forget_row_alone, node)
 
     def discard_draft(self, node: FileNode) -> None:
         """Nobody can reach these bytes any more."""
@@ -207,14 +214,14 @@ class Outcomes:
         log.info(
             "%s: the draft met an error and is dropped: %s", node.path, node.draft and node.draft.refusal
         )
-        self.discard_draft(node)
+        refused, node.draft = node.draft, None
+        if refused is not None:
+            self._discard_refused(node, refused)
         self._kernel.forget_pages(node.inode)
         for attachment in node.hidden:
             self._tree.overlay.unhide(attachment)
         node.hidden, node.retire, node.follows = (), (), None
         self._supplanting.give_back(node)
-        if node.journalled:
-            self._nursery.start_soon(self._forget_row_alone, node)
         if node.attachment is None:
             self._tree.drop(node)
         else:

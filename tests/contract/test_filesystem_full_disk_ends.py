@@ -1,11 +1,17 @@
 """The local disk is full at the very end of something: what is accepted keeps its bytes, its row and a name."""
 
+import os
+from contextlib import suppress
+
 import pytest
+import trio
+import trio.testing
 from trio.testing import MockClock
 
+from aerofs.content.draft import Draft
 from aerofs.content.journal import Journal
 from aerofs.content.operations import Operation
-from aerofs.errors import DeniedError
+from aerofs.errors import DeniedError, NoSpaceError
 from aerofs.sandbox import Access
 from tests.contract.conftest import Drive, Office, later, until
 from tests.contract.test_filesystem_decided_before_written import no_space, refused
@@ -56,6 +62,40 @@ async def test_a_save_outlives_a_refused_removal_that_could_not_be_taken_back(
         assert await drive.read(A) == b"new"
         await all_up(drive)
         assert office.stored() == [("1/scan/a.txt", b"new")]
+
+
+# -- a draft that met an error ---------------------------------------------------------------------------------------
+
+
+def no_room(*_given: object) -> int:
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.complains
+@pytest.mark.parametrize("start_over", [False, True])
+async def test_a_synced_draft_that_met_an_error_is_there_as_long_as_its_row(
+    office: Office, monkeypatch: pytest.MonkeyPatch, *, start_over: bool
+) -> None:
+    office.add(A, b"old")
+    async with office.mounted("alive") as drive:
+        handle = await drive.open(A, os.O_RDWR | os.O_TRUNC)
+        await drive.filesystem.write(handle, 0, b"synced")
+        await drive.filesystem.fsync(handle)
+        with monkeypatch.context() as full:
+            full.setattr(Draft, "_put", no_room)
+            with pytest.raises(NoSpaceError):
+                await drive.filesystem.write(handle, 6, b"more")
+        with monkeypatch.context() as full:
+            full.setattr(Journal, "_in_thread", no_space)
+            if start_over:
+                truncating = await drive.open(A, os.O_WRONLY | os.O_TRUNC)
+                await drive.filesystem.release(truncating)
+            with suppress(NoSpaceError):
+                await drive.close(handle)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+        files = {path.name for path in drive.store.drafts.iterdir()}
+        for row in drive.store.journal.load():
+            assert files.issuperset(row.files)
 
 
 # -- a name that two left --------------------------------------------------------------------------------------------
