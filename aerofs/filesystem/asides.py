@@ -110,7 +110,7 @@ class Asides:
     async def _claim(self, node: FileNode, name: str, ends: float) -> Claim:
         with trio.move_on_at(ends):
             # Its own name is in another directory, perhaps, and may be removed or renamed at this very moment.
-            async with self._commits.lock(node):
+            async with self._commits.notes.lock(node):
                 if node.aside is None:
                     return (), None
                 try:
@@ -133,7 +133,7 @@ class Asides:
             if node.draft is None:
                 draft = await self._versions.copy(node)
                 node.draft, node.committed = draft, draft.changes
-        await self._commits.note(node, synced=True)
+        await self._commits.notes.note(node, synced=True)
 
     def _hand_over(self, node: FileNode) -> Claim:
         """What the platform has of the file, and what it has yet to replace, is the affair of the new one."""
@@ -202,9 +202,9 @@ class Asides:
         Raises:
             AerofsError: The journal could not be written.
         """
-        async with self._commits.lock(node):
+        async with self._commits.notes.lock(node):
             if node.aside is not None and not node.changed:
-                await self._commits.outcomes.forget_row(node)
+                await self._commits.notes.forget(node)
             if node.aside is None:
                 return
             home, name = node.aside

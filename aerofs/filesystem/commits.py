@@ -1,45 +1,38 @@
 """When and how a draft becomes a save.
 
-Concurrency: one commit of a file at a time (`_locks`); everything else is synchronous on the trio thread. The order is
-always: freeze, sync and hash and record (one hop into the writer thread), submit, wait.
+Concurrency: one commit of a file at a time (`notes.lock`); everything else is synchronous on the trio thread. The order
+is always: freeze, sync and hash and record (one hop into the writer thread), submit, wait.
 """
 
 import logging
-import time
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
-from weakref import WeakKeyDictionary
 
 import trio
 
-from aerofs.content import labels
 from aerofs.content.blobs import Blobs
-from aerofs.content.draft import Draft, digest, local_error
 from aerofs.content.journal import Journal
-from aerofs.content.operations import Operation, Retire, Role, State
 from aerofs.content.uploads import Uploads
 from aerofs.content.work import Work, coming_after
 from aerofs.errors import AerofsError, UnavailableError
 from aerofs.filesystem.kernel import Kernel
-from aerofs.filesystem.nodes import FileNode, Life, Noted
+from aerofs.filesystem.nodes import FileNode, Life
+from aerofs.filesystem.notes import Notes
 from aerofs.filesystem.outcomes import Outcomes
 from aerofs.filesystem.quiet import Quiet
+from aerofs.filesystem.rows import LARGE, Rows, former_of, number_of, synced
 from aerofs.filesystem.supplanting import Supplanting
 from aerofs.filesystem.tree import Tree
 
 log = logging.getLogger(__name__)
-
-_LARGE = 4 << 20
-"""Bytes from which a draft is synced and digested in a thread of its own: the journal's writer serves everybody."""
 
 
 class Commits:
     """Turns drafts into operations.
 
     Attributes:
-        outcomes: Lets files learn how these go.
+        rows: What the journal is told of a file.
+        notes: The rows of drafts that no save took yet; and the lock of a file.
+        outcomes: Lets files learn how its operations go.
         quiet: Those that wait because their file is still open.
         supplanting: What goes with a file's next row.
     """
@@ -64,18 +57,12 @@ class Commits:
         def save(node: FileNode) -> None:
             nursery.start_soon(self._commit_alone, node)
 
+        self.rows = Rows(tree.fields)
         self.supplanting = Supplanting(tree, uploads, save=save)
+        self.notes = Notes(self.rows, uploads, journal, self.supplanting, nursery)
         self.outcomes = Outcomes(
-            tree,
-            journal,
-            blobs,
-            kernel,
-            nursery,
-            self.supplanting,
-            journal_anew=lambda node: nursery.start_soon(self._journal_anew, node),
-            save=save,
+            tree, journal, blobs, kernel, nursery, self.supplanting, self.notes, save=save
         )
-        self._locks: WeakKeyDictionary[FileNode, trio.Lock] = WeakKeyDictionary()
         self.quiet = Quiet(nursery, self._commit_deferred)
 
     async def close(self, node: FileNode, *, written_again: bool) -> bool:
@@ -91,13 +78,13 @@ class Commits:
         if not node.changed:
             return False
         if node.life is Life.LOCAL:
-            await self.journal(node, durable=False)
+            await self.notes.journal(node, durable=False)
             return False
         if node.draft.size == 0:
             self.quiet.empty(node)
             return False
         if written_again:
-            await self.journal(node, accepted=True)
+            await self.notes.journal(node, accepted=True)
             self.quiet.rewritten(node)
             return False
         await self.commit(node, wait=self._close_wait)
@@ -114,7 +101,7 @@ class Commits:
             return
         if node.life is Life.LOCAL:
             if node.changed:
-                await self.journal(node, durable=False)
+                await self.notes.journal(node, durable=False)
             return
         if node.changed and node.draft.refusal is None:
             await self._commit_alone(node)
@@ -136,10 +123,6 @@ class Commits:
             log.error("%s: could not be recorded, will be tried again: %s", node.path, error)
             self.quiet.again(node)
 
-    def lock(self, node: FileNode) -> trio.Lock:
-        """Whoever holds it sees no save of this file being recorded: its name and its life may change."""
-        return self._locks.setdefault(node, trio.Lock())
-
     async def commit(self, node: FileNode, *, wait: float | None) -> None:
         """Make a save of the present bytes; wait for its first try if `wait` is given (seconds).
 
@@ -148,7 +131,7 @@ class Commits:
         Raises:
             AerofsError: The journal could not be written, or the first try failed. The row then stays.
         """
-        async with self.lock(node):
+        async with self.notes.lock(node):
             work = await self.record(node)
         if wait is None or work is None:
             return
@@ -192,19 +175,19 @@ class Commits:
             raise draft.refusal
         changes, path, noted = draft.changes, draft.freeze(), node.noted
         row = replace(
-            self.row(node, draft, inherits=node.pending is not None),
+            self.rows.save(node, draft, inherits=node.pending is not None),
             content=path.name,
-            id=_number(noted, path),
+            id=number_of(noted, path),
         )
         row, previous = coming_after(self._journal.numbered(row), previous)
-        former = (*_former(noted, row), *self.supplanting.rows(node))
+        former = (*former_of(noted, row), *self.supplanting.rows(node))
         try:
-            if draft.size > _LARGE:
-                row = await trio.to_thread.run_sync(_synced, row, draft, path)
+            if draft.size > LARGE:
+                row = await trio.to_thread.run_sync(synced, row, draft, path)
                 row = await self._journal.record(row, instead_of=former)
             else:
                 row = await self._journal.record(
-                    row, first=lambda: _synced(row, draft, path), instead_of=former
+                    row, first=lambda: synced(row, draft, path), instead_of=former
                 )
         except BaseException:
             draft.release_frozen(path)
@@ -221,190 +204,6 @@ class Commits:
             self._uploads.supersede(previous)
         return work
 
-    def row(self, node: FileNode, draft: Draft, *, inherits: bool = False) -> Operation:
-        """The save of a draft as it is now; `inherits`: what it replaces follows from an earlier one of the file."""
-        retire = node.retire
-        if node.attachment is not None and not inherits:
-            stands = node.stands or node.place
-            role = Role.BASE if stands == node.place else Role.SOURCE
-            retire = (Retire(stands, node.attachment.id, node.attachment.name, role), *retire)
-        return self.operation(node, size=draft.size, retire=retire)
-
-    def operation(self, node: FileNode, *, size: int, retire: tuple[Retire, ...]) -> Operation:
-        """An operation of a file as it is now: where it is to stand, and the local facts that go with it."""
-        return Operation(
-            **self._tree.fields.destination(node),
-            size=size,
-            retire=retire,
-            inode=node.inode,
-            mtime_ns=node.mtime_ns,
-            mode=node.mode,
-            since=time.time(),
-        )
-
-    async def journal(self, node: FileNode, *, durable: bool = True, accepted: bool = False) -> None:
-        """Give a draft a row without uploading it: for a name that stays here, or what a crash is to bring back.
-
-        Args:
-            node: The file.
-            durable: It is on the disk on return, proof against a loss of power.
-            accepted: Exactly these bytes, whatever is written later (a close() among several); else, as after an
-                fsync(2) on any disk, what is written later may be there, too.
-        """
-        async with self.lock(node):
-            await self.note(node, durable=durable, accepted=accepted)
-
-    async def note(
-        self, node: FileNode, *, durable: bool = False, accepted: bool = False, synced: bool = False
-    ) -> None:
-        """The same for a caller who holds the lock; `synced`: it will be durable with the next row that is."""
-        draft, former = node.draft, node.noted
-        if draft is None or node.life is Life.UNLINKED or not (node.changed or node.life is Life.LOCAL):
-            return
-        if accepted and former is not None and former.changes == draft.changes and former.row.accepted:
-            return  # another descriptor was closed, and nothing was written between
-        async with self._noting(node, draft) as row:
-            await draft.unshare()  # as in `record`
-            path = draft.protect() if accepted else draft.path
-            named = replace(
-                row,
-                id=_number(former, path),
-                content=path.name,
-                size=draft.size,
-                accepted=draft.size if accepted else None,
-            )
-            noted = Noted(self._journal.numbered(named), path, draft.changes)
-            # (A file that has only a name of this machine is what that name stands for, at once.)
-            supplants = accepted or node.life is Life.LOCAL
-            supplanted = self.supplanting.rows(node) if supplants else ()
-            gone = (*_former(former, noted.row), *supplanted)
-            durable = durable or bool(gone)  # for their files go, too
-            try:
-                await self._write(noted, draft, instead_of=gone, durable=durable, synced=synced)
-            except BaseException:
-                if former is None or former.path != path:
-                    draft.leave(path)
-                raise
-            node.noted = noted
-            if supplants:
-                self.supplanting.gone(node)
-            if former is not None and former.path != path:
-                draft.leave(former.path)
-            elif not accepted and path == draft.path:
-                draft.leave(path)
-        if node.draft is not draft:
-            await self.outcomes.forget_row(node)  # it met an error meanwhile, and is gone
-
-    @asynccontextmanager
-    async def _noting(self, node: FileNode, draft: Draft) -> AsyncIterator[Operation]:
-        """What the row of a draft without a save is to say, but for its bytes; it has to be written in this context."""
-        local = node.life is Life.LOCAL
-        async with self._uploads.followed(
-            lambda: None if local else node.pending or node.follows
-        ) as previous:
-            row = self.row(node, draft, inherits=local or node.pending is not None)
-            row, _ = coming_after(replace(row, state=State.LOCAL), previous)
-            yield row
-
-    async def _write(
-        self,
-        noted: Noted,
-        draft: Draft,
-        *,
-        instead_of: Iterable[int] = (),
-        durable: bool = False,
-        synced: bool = False,
-    ) -> None:
-        def first() -> Operation:
-            return _label(noted, draft if durable or synced else None)
-
-        if draft.size > _LARGE:
-            await trio.to_thread.run_sync(first)
-            await self._journal.record(noted.row, instead_of=instead_of, durable=durable)
-        else:
-            await self._journal.record(noted.row, first=first, instead_of=instead_of, durable=durable)
-
-    async def _journal_anew(self, node: FileNode) -> None:
-        try:
-            async with self.lock(node):
-                await self.note_anew(node)
-        except AerofsError as error:
-            log.error("%s: could not be noted in the journal: %s", node.path, error)
-
-    async def note_anew(self, node: FileNode, *, durable: bool = False) -> None:
-        """The row of a draft tells anew where it is to stand, what it is to replace, and its time.
-
-        If its bytes were accepted by a close(), it stands for what had the name. The caller holds the lock.
-        """
-        draft = node.draft
-        async with self.noted_anew(node) as noted:
-            if draft is None or noted is None:
-                return
-            supplants = durable and noted.row.accepted is not None
-            gone = self.supplanting.rows(node) if supplants else ()
-            await self._write(noted, draft, instead_of=gone, durable=durable)
-        if supplants:
-            self.supplanting.gone(node)
-
-    @asynccontextmanager
-    async def noted_anew(self, node: FileNode) -> AsyncIterator[Noted | None]:
-        """The row of a draft as it is to be now, with the bytes that it names; it has to be written in this context.
-
-        None: it has none. The caller holds the lock.
-        """
-        draft, former = node.draft, node.noted
-        if draft is None or former is None:
-            yield None
-            return
-        was = former.row
-        async with self._noting(node, draft) as row:
-            anew = replace(row, id=was.id, content=was.content, size=was.size, accepted=was.accepted)
-            noted = replace(former, row=anew)
-            yield noted
-        if node.noted is former:
-            node.noted = noted
-        else:
-            await self._journal.remove(was.id)  # it was forgotten meanwhile
-
-    async def note_instead(self, node: FileNode, work: Work) -> None:
-        """A save that came to nothing is given up; in that moment its bytes have a row of their own, as before it.
-
-        Raises:
-            AerofsError: The journal could not be written; nothing has happened.
-        """
-        async with self.lock(node):
-            await self._uploads.rested(work)
-            draft, former = node.draft, node.noted
-            if draft is None or work.row.content is None or node.pending is not work:
-                await self._uploads.drop(work)  # there are no bytes, or a later row has them
-                return
-            self._uploads.spend(work)
-            try:
-                row = replace(self._as_before(node, draft, work), id=_number(former, draft.path))
-                noted = Noted(self._journal.numbered(row), draft.path, draft.changes)
-                await trio.to_thread.run_sync(_label, noted, draft)
-                gone = (work.row.id, *_former(former, noted.row))
-                await self._journal.remove(*gone, successors=(noted.row,), settled=work.row, durable=True)
-            except BaseException:
-                self._uploads.keep(work)
-                raise
-            self._uploads.forgotten(work)
-            node.noted, node.committed = noted, -1
-
-    def _as_before(self, node: FileNode, draft: Draft, work: Work) -> Operation:
-        """The row of a draft without that save of it."""
-        earlier = work.previous if node.life is not Life.LOCAL else None
-        row = self.row(node, draft, inherits=node.life is Life.LOCAL or earlier is not None)
-        row, _ = coming_after(replace(row, state=State.LOCAL, content=draft.path.name), earlier)
-        return row
-
-    async def forget_supplanted(self, node: FileNode, *, durable: bool = True) -> None:
-        """Those whose names the file took are not wanted any more, though no row stands for them. Lock as above."""
-        rows = self.supplanting.rows(node)
-        if rows:
-            await self._journal.remove(*rows, durable=durable)
-        self.supplanting.gone(node)
-
     async def remember(self, node: FileNode) -> None:
         """Times or the mode were set: what stands keeps them here, what is not settled takes them with it."""
         self.outcomes.remember(node)
@@ -415,38 +214,9 @@ class Commits:
                 await self._journal.step(work.row)
         except AerofsError as error:
             log.info("%s: its time would not survive a crash: %s", node.path, error)
-        await self._journal_anew(node)
+        await self.notes.renew(node)
 
     async def settle_all(self) -> None:
         """Commit at once what waits for quiet (before an unmount). One that cannot be recorded stops no other."""
         for node in self.quiet:
             await self._commit_deferred(node)
-
-
-def _synced(row: Operation, draft: Draft, path: Path) -> Operation:
-    """The digest of the bytes, and with it everything to the disk. Runs in a thread."""
-    try:
-        row = replace(row, sha256=digest(path), size=path.stat().st_size)
-    except OSError as error:
-        raise local_error(error, row.path) from error
-    labels.write(path, row)
-    draft.sync_file(path)
-    return row
-
-
-def _label(noted: Noted, synced_by: Draft | None) -> Operation:
-    """The label of a row, and with it everything to the disk, if somebody is to see to that. Runs in a thread."""
-    labels.write(noted.path, noted.row)
-    if synced_by is not None:
-        synced_by.sync_file(noted.path)
-    return noted.row
-
-
-def _number(noted: Noted | None, path: Path) -> int:
-    """The number of the row of a file, if it has one: a row that names another file is another row."""
-    return noted.row.id if noted is not None and noted.path == path else 0
-
-
-def _former(noted: Noted | None, row: Operation) -> tuple[int, ...]:
-    """The number of the row that another one takes the place of, if there is one."""
-    return (noted.row.id,) if noted is not None and noted.row.id != row.id else ()

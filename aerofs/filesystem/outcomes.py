@@ -16,11 +16,11 @@ from aerofs.content.facts import Fact
 from aerofs.content.journal import Journal
 from aerofs.content.operations import left_by
 from aerofs.content.work import Work
-from aerofs.errors import AerofsError
 from aerofs.filesystem.following import Followed
 from aerofs.filesystem.kernel import Kernel
 from aerofs.filesystem.nodes import FileNode, Life, Noted
-from aerofs.filesystem.supplanting import Supplanting, row_went
+from aerofs.filesystem.notes import Notes
+from aerofs.filesystem.supplanting import Supplanting
 from aerofs.filesystem.tree import Tree
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,6 @@ class Outcomes:
     """Lets files learn how their operations go.
 
     Args:
-        journal_anew: Starts to write the row of a draft anew, because what it is to replace has changed.
         save: Starts to make a save of a file that nobody has open for writing.
     """
 
@@ -49,8 +48,8 @@ class Outcomes:
         kernel: Kernel,
         nursery: trio.Nursery,
         supplanting: Supplanting,
+        notes: Notes,
         *,
-        journal_anew: Callable[[FileNode], None],
         save: Callable[[FileNode], None],
     ) -> None:
         self._tree = tree
@@ -59,7 +58,7 @@ class Outcomes:
         self._kernel = kernel
         self._nursery = nursery
         self._supplanting = supplanting
-        self._journal_anew = journal_anew
+        self._notes = notes
         self._save = save
 
     def follow(self, node: FileNode, work: Work, *, frozen: Path | None = None) -> None:
@@ -84,7 +83,7 @@ class Outcomes:
         # (Else withdrawn or dropped: who has it open, or under another name, goes on with the draft.)
         if node.journalled and node.life is Life.REAL:
             # The row of an fsync since then names what this operation was to replace.
-            self._journal_anew(node)
+            self._notes.renew_soon(node)
         return kept
 
     def hand_on(self, taker: FileNode, work: Work) -> None:
@@ -95,7 +94,7 @@ class Outcomes:
         taker.follows, taker.retire = None, (*left, *taker.retire)
         taker.hidden += tuple(old.attachment for old in left)
         if taker.journalled and taker.life is Life.REAL:
-            self._journal_anew(taker)
+            self._notes.renew_soon(taker)
 
     def stand_beside(self, node: FileNode, former: FileNode | None) -> None:
         """A file has the name that a former one had: if only for a while, then this one too."""
@@ -201,7 +200,7 @@ class Outcomes:
             refused.close()
         else:
             refused.discard()
-        self._nursery.start_soon(self._forget_row_alone, node)
+        self._notes.forget_soon(node)
 
     def discard_draft(self, node: FileNode) -> None:
         """Nobody can reach these bytes any more."""
@@ -231,18 +230,3 @@ class Outcomes:
         """Keep the local facts of a file that is on the platform."""
         if node.attachment is not None:
             self._journal.facts.remember(node.attachment.id, Fact(node.inode, node.mtime_ns, node.mode))
-
-    async def forget_row(self, node: FileNode, *, durable: bool = False) -> None:
-        """The draft's own row (not a submitted one) goes."""
-        noted = node.noted
-        if noted is None:
-            return
-        await self._journal.remove(noted.row.id, durable=durable)
-        if node.journalled == noted.row.id:  # (Else it was written over meanwhile.)
-            row_went(node)
-
-    async def _forget_row_alone(self, node: FileNode) -> None:
-        try:
-            await self.forget_row(node)
-        except AerofsError as error:
-            log.error("%s: could not be taken out of the journal: %s", node.path, error)

@@ -40,7 +40,7 @@ class Relocations:
         if node.draft is not None and was_local and node.pending is None:
             node.committed = -1  # nothing of it was ever sent
         if not node.changed:
-            await self._commits.outcomes.forget_row(node)  # of the local name: the bytes are those of a save
+            await self._commits.notes.forget(node)  # of the local name: the bytes are those of a save
         async with self._uploads.followed(lambda: node.pending or node.follows) as previous:
             return await self._begin_after(node, previous)
 
@@ -79,7 +79,7 @@ class Relocations:
             return
         accepted = node.noted.row.accepted is not None
         if accepted or not node.supplants:
-            await self._commits.note_anew(node, durable=accepted)
+            await self._commits.notes.note_anew(node, durable=accepted)
         # (Else a crash gives it its former name: for its sake alone, no save is given up whose name it took.)
 
     async def _retarget(self, node: FileNode, work: Work) -> None:
@@ -87,7 +87,7 @@ class Relocations:
         retire = (*row.retire, *(old for old in node.retire if old not in row.retire))
         new = replace(row, **self._tree.fields.destination(node), retire=retire)
         node.retire = ()
-        async with self._commits.noted_anew(node) as noted:
+        async with self._commits.notes.noted_anew(node) as noted:
             # In one moment: a row under the former name would inherit what is to go with the new one.
             also = () if noted is None else (noted.row,)
             await self._uploads.amend(work, new, instead_of=supplanting.rows(node), also=also)
@@ -110,7 +110,7 @@ class Relocations:
         attachment, pending, source = node.attachment, node.pending, node.stands or node.place
         if attachment is None and pending is None:
             raise NotFoundError(f"{node.path}: nothing to move")
-        row = self._commits.operation(node, size=node.size or 0, retire=node.retire)
+        row = self._commits.rows.operation(node, size=node.size or 0, retire=node.retire)
         if attachment is not None and pending is None:
             gone = Retire(source, attachment.id, attachment.name, Role.SOURCE)
             row = replace(

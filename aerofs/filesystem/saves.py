@@ -74,7 +74,7 @@ class Saves:
     def _local(self) -> Iterator[dict[str, Any]]:
         for node in sorted(self._tree.placed(), key=lambda node: node.journalled):
             if node.draft is not None and (node.life is Life.LOCAL or node.changed):
-                row = self._commits.row(node, node.draft)
+                row = self._commits.rows.save(node, node.draft)
                 changes = {"id": node.journalled, "state": "local", "since": node.ctime_ns / 1e9 or row.since}
                 yield decisions.shown(row) | changes
 
@@ -120,7 +120,7 @@ class Saves:
         """
         node = self._unsent(number)
         if node is not None and node.draft is not None:
-            return decisions.shown(self._commits.row(node, node.draft)) | {
+            return decisions.shown(self._commits.rows.save(node, node.draft)) | {
                 "file": str(node.draft.path),
                 "sha256": None,
             }
@@ -175,7 +175,7 @@ class Saves:
                 return work
         node = self._unsent(number)
         if node is not None and node.draft is not None:
-            raise decisions.not_tried(self._commits.row(node, node.draft))
+            raise decisions.not_tried(self._commits.rows.save(node, node.draft))
         raise decisions.unknown(number)
 
     def _unsent(self, number: int) -> FileNode | None:
@@ -213,7 +213,7 @@ class Saves:
     @asynccontextmanager
     async def _at_rest(self, node: FileNode | None, work: Work) -> AsyncIterator[list[Work]]:
         """Hold the file, its operations at rest if that does not take too long: no save of it is recorded meanwhile."""
-        lock = self._commits.lock(node) if node is not None else trio.Lock()
+        lock = self._commits.notes.lock(node) if node is not None else trio.Lock()
         with trio.move_on_after(self._wait) as bound:
             await lock.acquire()
         if bound.cancelled_caught:
@@ -280,16 +280,16 @@ class Saves:
 
     async def _discard_unsent(self, node: FileNode) -> list[dict[str, Any]]:
         """A draft that has a row and is not on its way: a name of this machine, or not closed."""
-        async with self._commits.lock(node):
+        async with self._commits.notes.lock(node):
             if node.draft is None or not node.journalled:
                 raise decisions.unknown(node.journalled)
-            told = [decisions.shown(self._commits.row(node, node.draft)) | {"id": node.journalled}]
+            told = [decisions.shown(self._commits.rows.save(node, node.draft)) | {"id": node.journalled}]
             if node.life is Life.REAL or node.writers:
                 raise RefusedError(f"{node.path}: is not closed yet; close it first")
             if node.aside is not None or node.pending is not None or node.attachment is not None:
                 raise RefusedError(f"{node.path}: stands on the platform under another name; rm removes both")
             with self._withheld(node):
-                await self._commits.outcomes.forget_row(node)
+                await self._commits.notes.forget(node)
             self._tree.drop(node)
             if not node.handles:
                 self._commits.outcomes.discard_draft(node)

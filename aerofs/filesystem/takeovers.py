@@ -61,7 +61,7 @@ class Takeovers:
             for aside in () if chain else self._asides.pending(home, name):
                 await self._await_settled(aside)
             return await self._asides.claim(home, name)
-        async with self._commits.lock(target):
+        async with self._commits.notes.lock(target):
             retire, follows = await self._replace(target, chain=chain)
         # What was put aside from the name before a stranger's file came would be back as a second one.
         return await self._asides.claim_besides(home, name, taker, (retire, follows), chain=chain)

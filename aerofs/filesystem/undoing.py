@@ -125,7 +125,7 @@ class Undoing:
         if work.row.secured is not None:
             return
         try:
-            await self._commits.note_instead(node, work)
+            await self._commits.notes.note_instead(node, work)
         except AerofsError as error:
             log.error("%s: could not be noted in the journal: %s", node.path, error)
             await self._uploads.drop(work)
@@ -134,7 +134,7 @@ class Undoing:
         """The file has its old name: what is to become of its bytes is what was to become of them before."""
         if node.life is Life.LOCAL:
             if node.noted is None:
-                await self._commits.journal(node, durable=False)
+                await self._commits.notes.journal(node, durable=False)
         elif node.draft is None:
             node.stands = None
             self._tree.plain(node)
@@ -171,4 +171,4 @@ class Undoing:
             node.committed = -1
         await self._commits.released(node)
         if node.noted is None:
-            await self._commits.journal(node, durable=False)
+            await self._commits.notes.journal(node, durable=False)

@@ -79,7 +79,7 @@ class Unlinking:
             raise IsDirectoryError(f"{name} is a directory")
         if self._read_only:
             raise ReadOnlyError(f"{node.path}: the mount is read-only")
-        async with self._commits.lock(node):
+        async with self._commits.notes.lock(node):
             own = node.pending
             if own is not None:
                 await self.withdraw(own, retire=node.retire)
@@ -100,8 +100,8 @@ class Unlinking:
             if taker is not None:
                 self._commits.supplanting.take(taker, node)
             else:
-                await self._commits.outcomes.forget_row(node, durable=life is Life.REAL)
-                await self._commits.forget_supplanted(node)
+                await self._commits.notes.forget(node, durable=life is Life.REAL)
+                await self._commits.notes.forget_supplanted(node)
         if node.handles == 0:
             self._commits.outcomes.discard_draft(node)
 

@@ -1,0 +1,233 @@
+"""The rows of drafts that no save took yet: of an fsync, of a local name, or of a close() among several.
+
+Where something else comes to stand for the bytes, such a row goes in the very transaction that writes that.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from weakref import WeakKeyDictionary
+
+import trio
+
+from aerofs.content.draft import Draft
+from aerofs.content.journal import Journal
+from aerofs.content.operations import Operation, State
+from aerofs.content.uploads import Uploads
+from aerofs.content.work import Work, coming_after
+from aerofs.errors import AerofsError
+from aerofs.filesystem.nodes import FileNode, Life, Noted
+from aerofs.filesystem.rows import LARGE, Rows, former_of, label, number_of
+from aerofs.filesystem.supplanting import Supplanting, row_went
+
+log = logging.getLogger(__name__)
+
+
+class Notes:
+    """Keeps in the journal what a crash is to bring back of drafts."""
+
+    def __init__(
+        self, rows: Rows, uploads: Uploads, journal: Journal, supplanting: Supplanting, nursery: trio.Nursery
+    ) -> None:
+        self._rows = rows
+        self._uploads = uploads
+        self._journal = journal
+        self._supplanting = supplanting
+        self._nursery = nursery
+        self._locks: WeakKeyDictionary[FileNode, trio.Lock] = WeakKeyDictionary()
+
+    def lock(self, node: FileNode) -> trio.Lock:
+        """Whoever holds it sees no row of this file being written, also of a save: its name and its life may change."""
+        return self._locks.setdefault(node, trio.Lock())
+
+    async def journal(self, node: FileNode, *, durable: bool = True, accepted: bool = False) -> None:
+        """Give a draft a row without uploading it: for a name that stays here, or what a crash is to bring back.
+
+        Args:
+            node: The file.
+            durable: It is on the disk on return, proof against a loss of power.
+            accepted: Exactly these bytes, whatever is written later (a close() among several); else, as after an
+                fsync(2) on any disk, what is written later may be there, too.
+        """
+        async with self.lock(node):
+            await self.note(node, durable=durable, accepted=accepted)
+
+    async def note(
+        self, node: FileNode, *, durable: bool = False, accepted: bool = False, synced: bool = False
+    ) -> None:
+        """The same for a caller who holds the lock; `synced`: it will be durable with the next row that is."""
+        draft, former = node.draft, node.noted
+        if draft is None or node.life is Life.UNLINKED or not (node.changed or node.life is Life.LOCAL):
+            return
+        if accepted and former is not None and former.changes == draft.changes and former.row.accepted:
+            return  # another descriptor was closed, and nothing was written between
+        async with self._noting(node, draft) as row:
+            await draft.unshare()  # as in `Commits.record`
+            path = draft.protect() if accepted else draft.path
+            named = replace(
+                row,
+                id=number_of(former, path),
+                content=path.name,
+                size=draft.size,
+                accepted=draft.size if accepted else None,
+            )
+            noted = Noted(self._journal.numbered(named), path, draft.changes)
+            # (A file that has only a name of this machine is what that name stands for, at once.)
+            supplants = accepted or node.life is Life.LOCAL
+            supplanted = self._supplanting.rows(node) if supplants else ()
+            gone = (*former_of(former, noted.row), *supplanted)
+            durable = durable or bool(gone)  # for their files go, too
+            try:
+                await self._write(noted, draft, instead_of=gone, durable=durable, synced=synced)
+            except BaseException:
+                if former is None or former.path != path:
+                    draft.leave(path)
+                raise
+            node.noted = noted
+            if supplants:
+                self._supplanting.gone(node)
+            if former is not None and former.path != path:
+                draft.leave(former.path)
+            elif not accepted and path == draft.path:
+                draft.leave(path)
+        if node.draft is not draft:
+            await self.forget(node)  # it met an error meanwhile, and is gone
+
+    @asynccontextmanager
+    async def _noting(self, node: FileNode, draft: Draft) -> AsyncIterator[Operation]:
+        """What the row of a draft without a save is to say, but for its bytes; it has to be written in this context."""
+        local = node.life is Life.LOCAL
+        async with self._uploads.followed(
+            lambda: None if local else node.pending or node.follows
+        ) as previous:
+            row = self._rows.save(node, draft, inherits=local or node.pending is not None)
+            row, _ = coming_after(replace(row, state=State.LOCAL), previous)
+            yield row
+
+    async def _write(
+        self,
+        noted: Noted,
+        draft: Draft,
+        *,
+        instead_of: Iterable[int] = (),
+        durable: bool = False,
+        synced: bool = False,
+    ) -> None:
+        def first() -> Operation:
+            return label(noted, draft if durable or synced else None)
+
+        if draft.size > LARGE:
+            await trio.to_thread.run_sync(first)
+            await self._journal.record(noted.row, instead_of=instead_of, durable=durable)
+        else:
+            await self._journal.record(noted.row, first=first, instead_of=instead_of, durable=durable)
+
+    # -- it says something else --------------------------------------------------------------------------------
+
+    async def note_anew(self, node: FileNode, *, durable: bool = False) -> None:
+        """The row of a draft tells anew where it is to stand, what it is to replace, and its time.
+
+        If its bytes were accepted by a close(), it stands for what had the name. The caller holds the lock.
+        """
+        draft = node.draft
+        async with self.noted_anew(node) as noted:
+            if draft is None or noted is None:
+                return
+            supplants = durable and noted.row.accepted is not None
+            gone = self._supplanting.rows(node) if supplants else ()
+            await self._write(noted, draft, instead_of=gone, durable=durable)
+        if supplants:
+            self._supplanting.gone(node)
+
+    @asynccontextmanager
+    async def noted_anew(self, node: FileNode) -> AsyncIterator[Noted | None]:
+        """The row of a draft as it is to be now, with the bytes that it names; it has to be written in this context.
+
+        None: it has none. The caller holds the lock.
+        """
+        draft, former = node.draft, node.noted
+        if draft is None or former is None:
+            yield None
+            return
+        was = former.row
+        async with self._noting(node, draft) as row:
+            anew = replace(row, id=was.id, content=was.content, size=was.size, accepted=was.accepted)
+            noted = replace(former, row=anew)
+            yield noted
+        if node.noted is former:
+            node.noted = noted
+        else:
+            await self._journal.remove(was.id)  # it was forgotten meanwhile
+
+    async def renew(self, node: FileNode) -> None:
+        """The same for a caller who neither holds the lock nor would know what to do about a full disk."""
+        try:
+            async with self.lock(node):
+                await self.note_anew(node)
+        except AerofsError as error:
+            log.error("%s: could not be noted in the journal: %s", node.path, error)
+
+    def renew_soon(self, node: FileNode) -> None:
+        """The same in the background."""
+        self._nursery.start_soon(self.renew, node)
+
+    async def note_instead(self, node: FileNode, work: Work) -> None:
+        """A save that came to nothing is given up; in that moment its bytes have a row of their own, as before it.
+
+        Raises:
+            AerofsError: The journal could not be written; nothing has happened.
+        """
+        async with self.lock(node):
+            await self._uploads.rested(work)
+            draft, former = node.draft, node.noted
+            if draft is None or work.row.content is None or node.pending is not work:
+                await self._uploads.drop(work)  # there are no bytes, or a later row has them
+                return
+            self._uploads.spend(work)
+            try:
+                row = replace(self._as_before(node, draft, work), id=number_of(former, draft.path))
+                noted = Noted(self._journal.numbered(row), draft.path, draft.changes)
+                await trio.to_thread.run_sync(label, noted, draft)
+                gone = (work.row.id, *former_of(former, noted.row))
+                await self._journal.remove(*gone, successors=(noted.row,), settled=work.row, durable=True)
+            except BaseException:
+                self._uploads.keep(work)
+                raise
+            self._uploads.forgotten(work)
+            node.noted, node.committed = noted, -1
+
+    def _as_before(self, node: FileNode, draft: Draft, work: Work) -> Operation:
+        """The row of a draft without that save of it."""
+        earlier = work.previous if node.life is not Life.LOCAL else None
+        row = self._rows.save(node, draft, inherits=node.life is Life.LOCAL or earlier is not None)
+        row, _ = coming_after(replace(row, state=State.LOCAL, content=draft.path.name), earlier)
+        return row
+
+    # -- it goes --------------------------------------------------------------------------------------------------
+
+    async def forget(self, node: FileNode, *, durable: bool = False) -> None:
+        """The draft's own row (not a submitted one) goes."""
+        noted = node.noted
+        if noted is None:
+            return
+        await self._journal.remove(noted.row.id, durable=durable)
+        if node.journalled == noted.row.id:  # (Else it was written over meanwhile.)
+            row_went(node)
+
+    def forget_soon(self, node: FileNode) -> None:
+        """The same in the background."""
+        self._nursery.start_soon(self._forget_alone, node)
+
+    async def _forget_alone(self, node: FileNode) -> None:
+        try:
+            await self.forget(node)
+        except AerofsError as error:
+            log.error("%s: could not be taken out of the journal: %s", node.path, error)
+
+    async def forget_supplanted(self, node: FileNode, *, durable: bool = True) -> None:
+        """Those whose names the file took are not wanted any more, though no row stands for them. Lock as above."""
+        rows = self._supplanting.rows(node)
+        if rows:
+            await self._journal.remove(*rows, durable=durable)
+        self._supplanting.gone(node)
