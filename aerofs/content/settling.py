@@ -11,7 +11,6 @@ from aerofs.content.journal import Journal
 from aerofs.content.operations import Operation, inherit
 from aerofs.content.recognition import mistakable
 from aerofs.content.work import Work
-from aerofs.errors import AerofsError
 
 log = logging.getLogger(__name__)
 
@@ -74,14 +73,6 @@ class Settling:
             settled=last if left_of_last is None else None,
             durable=True,
         )
-
-    async def forget(self, work: Work) -> None:
-        """The operation is given up."""
-        try:
-            await self._journal.remove(work.row.id, settled=work.row, durable=True)
-        except AerofsError as error:
-            log.error("%s: could not be taken out of the journal: %s", work.row, error)
-        self.dispose(work)
 
     def dispose(self, work: Work) -> None:
         """What becomes of its file: the blob of what it was brought up as, if nobody else keeps it."""

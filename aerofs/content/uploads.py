@@ -190,7 +190,11 @@ class Uploads:
         """Take back a `supersede`: the later operation came to nothing."""
         if work.row.superseded:
             work.row = replace(work.row, superseded=False)
-            await self._journal.step(work.row)
+            try:
+                await self._journal.step(work.row)
+            except AerofsError:
+                work.row = replace(work.row, superseded=True)
+                raise
 
     def spend(self, work: Work) -> None:
         """Another file took the name, and nothing was sent: no try begins before it is to `keep`, or `forgotten`."""
@@ -249,20 +253,33 @@ class Uploads:
 
     async def spare(self, work: Work, retire: tuple[Retire, ...]) -> None:
         """Whoever inherits a refused operation is to delete no more than this."""
+        before = work.row
         work.row = replace(work.row, retire=retire)
-        await self._journal.step(work.row, durable=True)
+        try:
+            await self._journal.step(work.row, durable=True)
+        except AerofsError:
+            work.row = replace(work.row, retire=before.retire)
+            raise
 
     async def drop(self, work: Work) -> None:
         """Forget an operation that rests, as if it had never been asked for; what it brought up stays.
 
         One that could not put back what it had deleted to make room is kept: it holds the only copy.
+
+        Raises:
+            AerofsError: The journal could not be written; nothing has happened.
         """
-        if work.row.secured is not None:
+        await self.until(lambda: not (work.running or work.followed) or work.settled.is_set())
+        if work.row.secured is not None or work.settled.is_set():
             return
-        work.dropped = True
-        work.wake.set()
-        self._changed()
-        await work.settled.wait()
+        work.leaving = True
+        try:
+            await self.write_given_up((work,), _nothing, rows=())
+        except BaseException:
+            work.leaving = False
+            self._changed()
+            raise
+        self.given_up((work,), _nothing)
 
     async def amend(
         self,
@@ -336,8 +353,6 @@ class Uploads:
                 await self._rest(work, None)  # from an earlier mount: until the user decides
             while not work.dropped and not await self._try(work):
                 await self._rest(work, None if work.row.state is State.HELD else _pause(work.row.tries))
-            if work.dropped and work.row.id in self._works:
-                await self._forget(work)
         except Exception:  # a mistake of ours must not end the mount; the row stays for the next one
             log.exception("%s: unexpected", work.row)
         finally:
@@ -346,10 +361,6 @@ class Uploads:
             work.settled.set()
             work.was_tried()
             self._changed()
-
-    async def _forget(self, work: Work) -> None:
-        await self._leave(work)
-        await self._settling.forget(work)
 
     async def _leave(self, work: Work) -> None:
         """From now on nothing comes after it any more."""
@@ -383,6 +394,8 @@ class Uploads:
         wanted any more, because the file was removed meanwhile.
         """
         async with self._turn(work):
+            if work.dropped:
+                return False  # while it stood in line
             begun = work.row
             try:
                 await self._performer.perform(work)
@@ -509,6 +522,10 @@ class Uploads:
     def _changed(self) -> None:
         self._change.set()
         self._change = trio.Event()
+
+
+def _nothing(_row: Operation) -> None:
+    """What is left to do of an operation that is forgotten."""
 
 
 def _withdrawn(row: Operation, retire: tuple[Retire, ...]) -> Operation:

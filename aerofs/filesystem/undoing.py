@@ -1,6 +1,7 @@
 """Undoing a rename that the platform refused: everything is as before, as far as nothing is gone for good."""
 
 import logging
+from collections.abc import Awaitable
 from dataclasses import dataclass, replace
 
 from aerofs.content.operations import Retire, Role
@@ -68,7 +69,7 @@ class Undoing:
 
     async def undo(
         self, node: FileNode, before: Before, work: Work | None, target: FileNode | None, error: AerofsError
-    ) -> None:
+    ) -> bool:
         """The platform refused a rename, or it could not be begun.
 
         Args:
@@ -77,36 +78,94 @@ class Undoing:
             work: The operation of the rename, if it came to one.
             target: The file whose name was taken over.
             error: Why it is undone.
+
+        Returns:
+            Whether the caller is to be told. Where the journal cannot be written, a crash would make of what is undone
+            what it was not: so the file stays renamed, and its operation is held.
         """
         if work is not None and (work.row.retired or work.row.secured):
-            return  # what was brought up, or waits here, is all that is left: ours stays, held
-        if work is not None and work.row.added is not None:
-            work.retract()  # it could not even be taken back: it is a file of its own now
-        await self._restore(node, before, work, target)
+            return True  # what was brought up, or waits here, is all that is left: ours stays, held
+        parent, name = self._tree.number(node.home), node.name
+        if work is None:
+            self._put_back(node, before)
+        elif not await self._written(node, before, work, target):
+            return False
+        if target is not None:
+            self._commits.supplanting.spare(node, target)
+            await self._as_far_as_it_goes(target, self._give_back(target))
+        if before.aside is not None:
+            self._asides.put(node, *before.aside)
+        await self._as_far_as_it_goes(node, self._go_on(node, work))
+        self._kernel.forget_entry(parent, name)
         if isinstance(error, NotFoundError):
             self._tree.catalog.expire(before.home.place)  # somebody else took it away
         self._kernel.forget_entry(before.parent, before.name)
+        return True
 
-    async def _restore(
-        self, node: FileNode, before: Before, work: Work | None, target: FileNode | None
-    ) -> None:
+    def _put_back(self, node: FileNode, before: Before) -> None:
         for attachment in node.hidden:
             self._tree.overlay.unhide(attachment)
-        parent, name = self._tree.number(node.home), node.name
         self._tree.move(node, before.home, before.name)
         node.title, node.life, node.retire, node.hidden = before.title, before.life, before.retire, ()
         node.beside = None
         node.stands, node.follows = before.stands, before.follows
-        if target is not None:
-            self._commits.supplanting.spare(node, target)
-            await self._give_back(target)  # before our row goes: until then it tells what there was
-        if work is not None:
+
+    async def _written(self, node: FileNode, before: Before, work: Work, target: FileNode | None) -> bool:
+        """Let the journal know that all is as before: what had the name first, for our row tells of it until it goes.
+
+        Returns False where that failed: nothing has happened.
+        """
+        renamed, hidden, beside, added = self.before(node), node.hidden, node.beside, work.row.added
+        self._tree.place(node)
+        if added is not None:
+            work.retract()  # it could not even be taken back: it is a file of its own now
+        self._put_back(node, before)
+        committed = target.committed if target is not None else 0
+        try:
+            if target is not None:
+                await self._keep(target)
             await self._take_along(node, before, work)
-            await self._give_up(node, work)
-        if before.aside is not None:
-            self._asides.put(node, *before.aside)
-        await self._go_on(node, work)
-        self._kernel.forget_entry(parent, name)
+            if node.life is Life.LOCAL and node.noted is None and work.row.content is None:
+                await self._commits.journal(node, durable=False)
+            await self._commits.note_instead(node, work)
+        except AerofsError as error:
+            log.error("%s: its rename cannot be undone, it stays %s: %s", node.path, renamed.name, error)
+        else:
+            return True
+        self._put_back(node, renamed)
+        node.hidden, node.beside = hidden, beside
+        for attachment in hidden:
+            self._tree.overlay.hide(attachment)
+        if added is not None:
+            work.announce(added)
+        if target is not None:
+            await self._as_far_as_it_goes(target, self._commits.outcomes.forget_row(target))
+            target.committed = committed
+            # A row that could not go is not to be found without its bytes.
+            target.handles += target.noted is not None
+        return False
+
+    async def _keep(self, target: FileNode) -> None:
+        """What had the name will have it again: its bytes have a row, if nothing else stands for them."""
+        given_up, draft = target.follows, target.draft
+        if given_up is not None and not given_up.settled.is_set():
+            await self._uploads.reinstate(given_up)
+        elif given_up is not None and given_up.row.added is not None:
+            return
+        elif draft is not None and draft.refusal is None and target.noted is None and not target.pending:
+            target.life, target.committed = Life.REAL, -1
+            try:
+                async with self._commits.lock(target):
+                    await self._commits.note(target, synced=True)
+            finally:
+                target.life = Life.UNLINKED
+
+    async def _as_far_as_it_goes(self, node: FileNode, doing: Awaitable[None]) -> None:
+        """What is left is tried again by itself, or is found as it was after a crash."""
+        try:
+            await doing
+        except AerofsError as error:
+            log.error("%s: could not be noted in the journal: %s", node.path, error)
 
     async def _take_along(self, node: FileNode, before: Before, work: Work) -> None:
         """What was saved since, under the name that the file has lost again, is a save of the file where it is."""
@@ -121,20 +180,11 @@ class Undoing:
         for save in later:
             await self._uploads.amend(save, replace(save.row, **self._tree.fields.destination(node)))
 
-    async def _give_up(self, node: FileNode, work: Work) -> None:
-        if work.row.secured is not None:
-            return
-        try:
-            await self._commits.notes.note_instead(node, work)
-        except AerofsError as error:
-            log.error("%s: could not be noted in the journal: %s", node.path, error)
-            await self._uploads.drop(work)
-
     async def _go_on(self, node: FileNode, work: Work | None) -> None:
         """The file has its old name: what is to become of its bytes is what was to become of them before."""
         if node.life is Life.LOCAL:
             if node.noted is None:
-                await self._commits.notes.journal(node, durable=False)
+                await self._commits.journal(node, durable=False)
         elif node.draft is None:
             node.stands = None
             self._tree.plain(node)
@@ -171,4 +221,4 @@ class Undoing:
             node.committed = -1
         await self._commits.released(node)
         if node.noted is None:
-            await self._commits.notes.journal(node, durable=False)
+            await self._commits.journal(node, durable=False)
