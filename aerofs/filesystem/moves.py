@@ -127,7 +127,7 @@ class Moves:
             await self._asides.bring_back(node)  # `x~` is renamed to `x` again: nothing has happened
             return
         ends = trio.current_time() + self._rename_wait
-        async with self._commits.lock(node):
+        async with self._commits.notes.lock(node):
             # A save under way is awaited; one that only waits for its next try is retargeted.
             await self._await_busy(node)
             if node.life is Life.LOCAL and node.draft is not None and node.draft.refusal is not None:
@@ -192,7 +192,7 @@ class Moves:
 
     async def _to_local(self, node: FileNode, home: FieldNode, name: str, target: FileNode | None) -> None:
         """`x` becomes `x~`: the platform keeps its copy until a new `x` arrives, or `x` is back after a while."""
-        async with self._commits.lock(node):
+        async with self._commits.notes.lock(node):
             await self._await_busy(node)
             if target is not None:
                 await self._unlinking.unlink(home, name, taker=node)
@@ -203,6 +203,6 @@ class Moves:
             # (Also one that is new, if there is what it has yet to replace: that is not seen any more.)
             if was_real and (node.attachment or node.pending or node.retire or node.follows):
                 self._asides.put(node, old_home, old_name)
-            await self._commits.note(node)
+            await self._commits.notes.note(node)
             # (Where nothing was to be noted, what goes had a name of this machine, too: no harm if it is back.)
-            await self._commits.forget_supplanted(node, durable=False)
+            await self._commits.notes.forget_supplanted(node, durable=False)

@@ -126,8 +126,8 @@ class Undoing:
                 await self._keep(target)
             await self._take_along(node, before, work)
             if node.life is Life.LOCAL and node.noted is None and work.row.content is None:
-                await self._commits.journal(node, durable=False)
-            await self._commits.note_instead(node, work)
+                await self._commits.notes.journal(node, durable=False)
+            await self._commits.notes.note_instead(node, work)
         except AerofsError as error:
             log.error("%s: its rename cannot be undone, it stays %s: %s", node.path, renamed.name, error)
         else:
@@ -139,7 +139,7 @@ class Undoing:
         if added is not None:
             work.announce(added)
         if target is not None:
-            await self._as_far_as_it_goes(target, self._commits.outcomes.forget_row(target))
+            await self._as_far_as_it_goes(target, self._commits.notes.forget(target))
             target.committed = committed
             # A row that could not go is not to be found without its bytes.
             target.handles += target.noted is not None
@@ -155,8 +155,8 @@ class Undoing:
         elif draft is not None and draft.refusal is None and target.noted is None and not target.pending:
             target.life, target.committed = Life.REAL, -1
             try:
-                async with self._commits.lock(target):
-                    await self._commits.note(target, synced=True)
+                async with self._commits.notes.lock(target):
+                    await self._commits.notes.note(target, synced=True)
             finally:
                 target.life = Life.UNLINKED
 
@@ -184,7 +184,7 @@ class Undoing:
         """The file has its old name: what is to become of its bytes is what was to become of them before."""
         if node.life is Life.LOCAL:
             if node.noted is None:
-                await self._commits.journal(node, durable=False)
+                await self._commits.notes.journal(node, durable=False)
         elif node.draft is None:
             node.stands = None
             self._tree.plain(node)
@@ -221,4 +221,4 @@ class Undoing:
             node.committed = -1
         await self._commits.released(node)
         if node.noted is None:
-            await self._commits.journal(node, durable=False)
+            await self._commits.notes.journal(node, durable=False)
