@@ -4,11 +4,14 @@ Both are reduced to the same small grid of cells, and the cells are compared one
 signature is another page. Blocks; runs in a thread.
 """
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+log = logging.getLogger(__name__)
 
 _CELLS = 64
 """At most, in each direction."""
@@ -28,7 +31,10 @@ def same_picture(whole: Path, reduced: Path) -> bool | None:
         with Image.open(whole) as ours, Image.open(reduced) as theirs:
             # What is to be turned may have been turned when it was reduced.
             verdicts = [_same(seen, _upright(theirs)) for seen in (_upright(ours), ours)]
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
+    except Exception as error:  # noqa: BLE001 -- what a stranger's odd file makes Pillow raise has no common class:
+        # NotImplementedError (DDS), RuntimeError (AVIF), SyntaxError (PNG) and others. It is no mistake of ours,
+        # and must not end every try of our save.
+        log.info("whether %s shows what %s shows cannot be told: %r", reduced, whole, error)
         return None
     if True in verdicts:
         return True

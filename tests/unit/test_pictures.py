@@ -82,6 +82,9 @@ def test_what_cannot_be_told_is_not_said(tmp_path: Path) -> None:
     photo(size=(300, 200)).convert("RGBA").save(clear := tmp_path / "clear.png")
     Image.new("I;16", (300, 200), 40000).save(deep := tmp_path / "deep.png")
     (torn := tmp_path / "torn.png").write_bytes(whole.read_bytes()[:2000])
+    photo(size=(300, 200)).save(odd := tmp_path / "odd.dds")
+    data = odd.read_bytes()
+    odd.write_bytes(data[:80] + bytes(4) + data[84:])  # of no pixel format: NotImplementedError
     for one, other in (
         (whole, text),
         (text, whole),
@@ -89,6 +92,8 @@ def test_what_cannot_be_told_is_not_said(tmp_path: Path) -> None:
         (clear, clear),
         (deep, deep),
         (whole, torn),
+        (whole, odd),
+        (odd, whole),
     ):
         assert same_picture(one, other) is None
 
