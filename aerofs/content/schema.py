@@ -27,6 +27,15 @@ _STEPS: tuple[tuple[str, ...], ...] = (
         WHERE json_extract(body, '$.after') IS NOT NULL
         """,
     ),
+    # Up to here, later tries of a save were not announced either: of none that was tried it is known what came of it.
+    # (Where the platform makes pictures smaller, all of them were.)
+    (
+        """
+        UPDATE operations SET body = json_set(body, '$.maybe_sent', json('true'))
+        WHERE json_extract(body, '$.tries') > 0 AND coalesce(json_extract(body, '$.state'), 'queued') <> 'local'
+        AND json_extract(body, '$.added') IS NULL AND NOT coalesce(json_extract(body, '$.resizes'), 0)
+        """,
+    ),
 )
 VERSION = len(_STEPS)
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import trio
@@ -309,6 +310,33 @@ async def test_a_journal_of_version_1_is_brought_up_to_date_with_all_that_it_hol
     with sqlite3.connect(path) as database:
         assert schema.version(database) == schema.VERSION > 1
     database.close()
+
+
+@pytest.mark.parametrize(
+    ("changes", "unsure"),
+    [
+        ({"tries": 1, "path": "d/1/scan/Größe \u2028.txt"}, True),
+        ({"tries": 2, "state": State.HELD}, True),
+        ({"tries": 2, "state": State.LOCAL}, False),
+        ({"tries": 1, "resizes": True}, False),
+        ({"tries": 1, "added": ADDED}, False),
+        ({"tries": 0, "resizes": True}, False),
+        ({"tries": 1, "resizes": True, "maybe_sent": True}, True),
+    ],
+)
+async def test_what_a_journal_of_version_3_does_not_tell_of_later_tries_is_not_known(
+    path: Path, changes: dict[str, Any], *, unsure: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(schema, "_STEPS", schema._STEPS[:3])
+        with Journal(path) as journal:
+            row = await journal.record(replace(ROW, **{"maybe_sent": False, "added": None, **changes}))
+    with Journal(path) as journal:
+        assert journal.load() == [replace(row, maybe_sent=unsure)]
+        # What this one notes of a later try holds.
+        await journal.step(replace(row, maybe_sent=False))
+    with Journal(path) as journal:
+        assert journal.load() == [replace(row, maybe_sent=False)]
 
 
 def test_a_step_of_a_migration_that_fails_changes_nothing(
