@@ -20,6 +20,7 @@ from aerofs.filesystem import Filesystem
 from aerofs.filesystem.asides import Asides
 from aerofs.filesystem.attributes import Attributor
 from aerofs.filesystem.commits import Commits
+from aerofs.filesystem.discarding import Discarding
 from aerofs.filesystem.files import Files
 from aerofs.filesystem.kernel import Kernel
 from aerofs.filesystem.moves import Moves
@@ -122,6 +123,8 @@ def compose(
         umask=settings.umask,
         close_wait=settings.close_wait,
     )
+    decision_wait = min(wait, DECISION_WAIT)
+    discarding = Discarding(tree, commits, uploads, store.journal, wait=decision_wait)
     filesystem = Filesystem(
         tree=tree,
         files=files,
@@ -130,9 +133,7 @@ def compose(
         commits=commits,
         uploads=uploads,
         recovery=Recovery(tree, commits, uploads, store.journal, store.drafts, spool),
-        saves=Saves(
-            tree, commits, uploads, store.journal, store.drafts, conflicts, wait=min(wait, DECISION_WAIT)
-        ),
+        saves=Saves(tree, commits, uploads, store.drafts, conflicts, discarding, wait=decision_wait),
         attributor=Attributor(tree, settings, now_ns=time.time_ns),
         store=store,
         spool=spool,
