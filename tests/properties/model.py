@@ -324,8 +324,12 @@ class Model:
 
     def _left_standing(self, file: File) -> list[bytes]:
         """What the platform may show where a file was: the file, or what it has yet to replace."""
-        own = file.durable[-1:] if file.dirty and file.durable else [file.data]
-        return [*file.went_over, *own] if file.was_up else file.went_over
+        if not file.was_up:
+            return file.went_over
+        # What was changed since its last close may not have been sent yet, nor was what an fsync made safe here.
+        unsent = [known.standing.data for known in self.standing.values() if known.file is file]
+        own = [*unsent, *file.durable] if file.dirty else [file.data]
+        return [*file.went_over, *dict.fromkeys(own)]
 
     # -- the end of a process ------------------------------------------------------------------------------------
 
