@@ -1,6 +1,6 @@
 """A put on its way, and the two neighbours that it needs: the platform and the metadata cache.
 
-Only what travels between `uploads.py` and `steps.py`; the protocols are met by `platform.client.Platform` and
+Only what travels between `runner.py` and `steps.py`; the protocols are met by `platform.client.Platform` and
 `namespace.catalog.Catalog`, which this room does not import.
 """
 

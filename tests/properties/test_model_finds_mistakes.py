@@ -11,8 +11,8 @@ from aerofs.content.actions import Actions
 from aerofs.content.making_room import MakingRoom
 from aerofs.content.recognition import Recognition
 from aerofs.content.retiring import Retiring
+from aerofs.content.runner import Runner
 from aerofs.content.steps import Performer
-from aerofs.content.uploads import Uploads
 from aerofs.content.work import Work
 from aerofs.errors import AerofsError
 from aerofs.filesystem.unlinking import Unlinking
@@ -29,12 +29,12 @@ def _the_old_version_stays(patch: pytest.MonkeyPatch) -> None:
 
 
 def _a_retry_is_forgotten(patch: pytest.MonkeyPatch) -> None:
-    async def failed(self: Uploads, work: Work, error: AerofsError, **rest: Any) -> None:
+    async def failed(self: Runner, work: Work, error: AerofsError, **rest: Any) -> None:
         del self, rest
         work.error = error
         work.dropped = True
 
-    patch.setattr(Uploads, "_failed", failed)
+    patch.setattr(Runner, "_failed", failed)
 
 
 def _deleted_by_name(patch: pytest.MonkeyPatch) -> None:

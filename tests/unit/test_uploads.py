@@ -180,7 +180,7 @@ async def test_a_move_waits_for_both_of_its_fields_and_nobody_is_locked_out(tmp_
         for work in works:
             await work.settled.wait()
         assert sorted(room.steps.titles) == ["a", "b", "back", "there"]
-        assert len(room.uploads._turns) == 0
+        assert len(room.uploads._runner.turns) == 0
 
 
 class Watched:
@@ -229,7 +229,7 @@ async def test_additions_share_their_field_as_many_as_may(tmp_path: Path) -> Non
         for work in works:
             await work.settled.wait()
         assert room.store.journal.load() == []
-        assert len(room.uploads._turns) == 0
+        assert len(room.uploads._runner.turns) == 0
 
 
 async def test_additions_of_one_title_do_not_meet_and_hold_nobody_up(tmp_path: Path) -> None:
