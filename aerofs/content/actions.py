@@ -140,6 +140,11 @@ class Actions:
         self._ledger.added(place, attachment)
         self._ledger.expire(place)
 
+    def spared(self, row: Operation) -> None:
+        """The same of all that an operation was to retire."""
+        for old in row.spared:
+            self.returned(old.place, Attachment(old.attachment, old.title))
+
     async def stands(self, put: Put, added: Attachment) -> None:
         """The new attachment is on the platform: say so in the journal and to the catalog."""
         row = put.row = replace(put.row, added=replace(added, url=None), maybe_sent=False)

@@ -148,6 +148,12 @@ class Operation:
         return self.known | source | secured | {old.attachment for old in self.retire}
 
     @property
+    def spared(self) -> tuple[Retire, ...]:
+        """What stands should it come to nothing: neither what others took away nor what it took away to make room."""
+        made_room = self.secured.attachment if self.secured is not None else None
+        return tuple(old for old in self.retire if old.role is not Role.LOST and old.attachment != made_room)
+
+    @property
     def files(self) -> tuple[str, ...]:
         """Names of the local files that this row needs."""
         return tuple(name for name in (self.content, self.secured and self.secured.content) if name)

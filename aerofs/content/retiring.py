@@ -94,9 +94,7 @@ class Retiring:
             log.info("%s: both versions stand on the platform; neither could go: %s", row.path, error)
             return
         await self._actions.settle_on(put, added=None)
-        for old in row.retire:
-            if row.secured is None or old.attachment != row.secured.attachment:
-                self._actions.returned(old.place, Attachment(old.attachment, old.title))
+        self._actions.spared(row)
         put.retract()
         if row.secured is not None:
             await self._making_room.put_back(put, row.secured)

@@ -86,8 +86,7 @@ class Performer:
 
     def abandon(self, put: Put) -> None:
         """What a withdrawn put was to delete stays."""
-        for old in put.row.retire:
-            self._actions.returned(old.place, Attachment(old.attachment, old.title))
+        self._actions.spared(put.row)
         self._making_room.forget(put)
         put.row = replace(put.row, added=None, retire=())
 
@@ -189,6 +188,7 @@ class Performer:
             return
         log.info("%s: what was brought up is gone from the platform, before it was through", put.row.path)
         self._actions.gone(put.row.place, added.id)
+        self._actions.spared(put.row)
         lost = Retire(put.row.place, added.id, added.name, Role.LOST)
         await self._actions.step(put, added=None, retire=(lost, *put.row.retire))
         put.retract()

@@ -56,7 +56,7 @@ class Discarding:
             stands = chain[-1].row.added is not None  # what the file holds, under a name of its own
             lets_go = not stands and not any(each.row.cancelled for each in chain)
             places = {place for each in chain for place in each.fields}
-            beside = [old for each in chain if each.row.added for old in each.row.retire]
+            beside = [old for each in chain if each.row.added for old in each.row.spared]
             with self._withheld(node):
                 rows = () if node is None or node.noted is None else (node.journalled,)
                 await self._uploads.write_given_up(chain, decisions.given_up, rows=rows)
