@@ -168,6 +168,8 @@ class Outcomes:
             refused.discard()
         node.draft = Draft(noted.path, limit=refused.limit, spool=refused.spool, cut=noted.row.accepted)
         node.draft.protect()
+        # Counted on: what is written from now on is not taken for what was noted, or saved, after as many changes.
+        node.draft.changes = refused.changes + 1
         node.committed = -1
         self._kernel.forget_pages(node.inode)
         self._save(node)
@@ -184,6 +186,7 @@ class Outcomes:
             return
         node.draft = Draft(kept, limit=refused.limit, spool=refused.spool)
         node.draft.freeze()
+        node.draft.changes = refused.changes + 1  # as above
         node.committed = node.draft.changes
         if (node.place, node.name) != (work.row.place, work.row.file_name):
             node.committed = -1  # the name that it got since was to come with the bytes that are lost
