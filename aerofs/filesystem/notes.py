@@ -47,21 +47,37 @@ class Notes:
         Args:
             node: The file.
             durable: It is on the disk on return, proof against a loss of power.
-            accepted: Exactly these bytes, whatever is written later (a close() among several); else, as after an
-                fsync(2) on any disk, what is written later may be there, too.
+            accepted: Exactly these bytes, whatever is written later (a close() among several, and all that is noted
+                from then on until the next save: what was accepted is never given up for bytes that may not last);
+                else, as after an fsync(2) on any disk, what is written later may be there, too.
         """
         async with self.lock(node):
-            await self.note(node, durable=durable, accepted=accepted)
+            await self._note(node, durable=durable, accepted=accepted)
 
-    async def note(
+    async def note(self, node: FileNode, *, synced: bool = False) -> None:
+        """A file that got another name has a row; what a close() accepted of it stays what it is.
+
+        The caller holds the lock; `synced`: it will be durable with the next row that is.
+        """
+        if _accepted(node.noted):
+            await self.note_anew(node, durable=True)
+        else:
+            await self._note(node, synced=synced)
+
+    async def _note(
         self, node: FileNode, *, durable: bool = False, accepted: bool = False, synced: bool = False
     ) -> None:
-        """The same for a caller who holds the lock; `synced`: it will be durable with the next row that is."""
         draft, former = node.draft, node.noted
         if draft is None or node.life is Life.UNLINKED or not (node.changed or node.life is Life.LOCAL):
             return
         if accepted and former is not None and former.changes == draft.changes and former.row.accepted:
             return  # another descriptor was closed, and nothing was written between
+        if _accepted(former):
+            if not draft.size and node.life is Life.REAL:
+                # That it is empty counts no sooner than that is uploaded.
+                await self.note_anew(node, durable=durable)
+                return
+            accepted = True
         async with self._noting(node, draft) as row:
             await draft.unshare()  # as in `Commits.record`
             path = draft.protect() if accepted else draft.path
@@ -84,9 +100,13 @@ class Notes:
                 if former is None or former.path != path:
                     draft.leave(path)
                 raise
-            node.noted = noted
             if supplants:
                 self._supplanting.gone(node)
+            if former is not None and _accepted(former) and node.draft is not draft:
+                # It met an error meanwhile: the file holds, or will again, what was accepted before.
+                await self._journal.record(former.row, instead_of=former_of(noted, former.row))
+                return
+            node.noted = noted
             if former is not None and former.path != path:
                 draft.leave(former.path)
             elif not accepted and path == draft.path:
@@ -150,15 +170,13 @@ class Notes:
         if draft is None or former is None:
             yield None
             return
-        was = former.row
         async with self._noting(node, draft) as row:
-            anew = replace(row, id=was.id, content=was.content, size=was.size, accepted=was.accepted)
-            noted = replace(former, row=anew)
+            noted = _anew(former, row)
             yield noted
         if node.noted is former:
             node.noted = noted
         else:
-            await self._journal.remove(was.id)  # it was forgotten meanwhile
+            await self._journal.remove(former.row.id)  # it was forgotten meanwhile
 
     async def renew(self, node: FileNode) -> None:
         """The same for a caller who neither holds the lock nor would know what to do about a full disk."""
@@ -231,3 +249,17 @@ class Notes:
         if rows:
             await self._journal.remove(*rows, durable=durable)
         self._supplanting.gone(node)
+
+
+def _accepted(noted: Noted | None) -> bool:
+    """A close() accepted the bytes that the row names, and no others."""
+    return noted is not None and noted.row.accepted is not None
+
+
+def _anew(former: Noted, row: Operation) -> Noted:
+    """The same bytes, under the same number, with what else is to be said of them."""
+    was = former.row
+    return replace(
+        former,
+        row=replace(row, id=was.id, content=was.content, size=was.size, accepted=was.accepted),
+    )
