@@ -1,7 +1,7 @@
 """Undoing a rename that the platform refused: everything is as before, as far as nothing is gone for good."""
 
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, replace
 
 from aerofs.content.operations import Retire, Role
@@ -14,7 +14,7 @@ from aerofs.filesystem.kernel import Kernel
 from aerofs.filesystem.nodes import FieldNode, FileNode, Life
 from aerofs.filesystem.relocations import Relocations
 from aerofs.filesystem.tree import Tree
-from aerofs.model import FieldRef
+from aerofs.model import Attachment, FieldRef
 
 log = logging.getLogger(__name__)
 
@@ -86,10 +86,12 @@ class Undoing:
         if work is not None and (work.row.retired or work.row.secured):
             return True  # what was brought up, or waits here, is all that is left: ours stays, held
         parent, name = self._tree.number(node.home), node.name
+        beside = work.row.spared if work is not None and work.row.added is not None else ()
         if work is None:
             self._put_back(node, before)
         elif not await self._written(node, before, work, target):
             return False
+        self._show_again(beside, target)
         if target is not None:
             self._commits.supplanting.spare(node, target)
             await self._as_far_as_it_goes(target, self._give_back(target))
@@ -101,6 +103,14 @@ class Undoing:
             self._tree.catalog.expire(before.home.place)  # somebody else took it away
         self._kernel.forget_entry(before.parent, before.name)
         return True
+
+    def _show_again(self, beside: Sequence[Retire], target: FileNode | None) -> None:
+        """The catalog was told that what was brought up stands in place of these; and that could not be taken back."""
+        over = target.attachment.id if target is not None and target.attachment is not None else None
+        for old in beside:
+            name = target.name if target is not None and old.attachment == over else None
+            self._tree.catalog.added(old.place, Attachment(old.attachment, old.title), name=name)
+            self._tree.catalog.expire(old.place)
 
     def _put_back(self, node: FileNode, before: Before) -> None:
         for attachment in node.hidden:

@@ -42,6 +42,24 @@ def take_away_the_new(office: Office) -> None:
     office.sandbox.add_fault(Fault("save", "status", status=403, count=None))
 
 
+async def test_a_rename_over_a_file_where_nothing_may_be_deleted_leaves_both_names_as_they_were(
+    office: Office,
+) -> None:
+    office.add(A, b"aa")
+    office.add(B, b"bb")
+    async with office.mounted() as drive:
+        assert (await drive.read(A), await drive.read(B)) == (b"aa", b"bb")
+        office.sandbox.add_fault(Fault("delete", "status", status=403, count=None))
+        with pytest.raises(errors.DeniedError):
+            await drive.rename(A, B)
+        await drive.drained()
+        assert sorted(data for _, data in office.stored()) == [b"aa", b"aa", b"bb"]
+        found = await seen(drive)
+        assert (found.pop("a.txt"), found.pop("b.txt")) == (b"aa", b"bb")
+        assert list(found.values()) == [b"aa"]  # what could not be taken back is a file of its own
+        drive.assert_nothing_left()
+
+
 @pytest.mark.parametrize("crash", [False, True])
 async def test_the_version_that_stands_is_seen_when_what_was_brought_up_is_gone_and_the_save_is_discarded(
     office: Office, *, crash: bool
