@@ -57,16 +57,21 @@ class Followed:
         node.attachment, node.stands = earlier, stood
 
     def returned(self, former: AttachmentId, back: Attachment) -> None:
-        """What it was had to make room, and was put back under another id: nobody is to see that beside the file."""
+        """What had to make room was put back under another id: nobody is to see that beside the file.
+
+        It is what the file was, or what it goes over.
+        """
         node = self._node
-        if node.attachment is None or node.attachment.id != former:
-            return
-        node.attachment = back
-        if self._tree.inodes.node(node.inode) is node:
-            self._tree.inodes.also(node.inode, f"a:{back.id}")
-        if self._tree.is_placed(node):
-            self._tree.overlay.hide(back.id)
+        was_its_own = node.attachment is not None and node.attachment.id == former
+        self._tree.overlay.hide(back.id)
+        if was_its_own:
+            node.attachment = back
+            if self._tree.inodes.node(node.inode) is node:
+                self._tree.inodes.also(node.inode, f"a:{back.id}")
+        if was_its_own and self._tree.is_placed(node):
             self._tree.overlay.unhide(former)
+        else:
+            self._work.hidden.append(back.id)
 
     def settled(self, work: Work) -> bool:
         """The operation is over. Returns whether the file keeps the local file of its bytes."""

@@ -187,7 +187,7 @@ class Recovery:
             self._tree.overlay.hide(added.id)
             work.hidden.append(added.id)
 
-        work.announced = announced
+        work.announced, work.returned = announced, lambda _, back: announced(back)
         if work.row.added is not None:
             announced(work.row.added)
 

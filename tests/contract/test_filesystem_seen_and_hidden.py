@@ -1,12 +1,13 @@
 """What stands on the platform is seen, and once: neither hidden for a whole mount nor beside what stands for it."""
 
-from contextlib import suppress
-
 import pytest
+import trio
+from trio.testing import MockClock
 
 from aerofs import errors
+from aerofs.content.operations import State
 from aerofs.sandbox import Fault
-from tests.contract.conftest import DEFINITION, Drive, Office, until
+from tests.contract.conftest import DEFINITION, Drive, Office, later, until
 
 SCAN = "invoice/1/scan"
 A, B = f"{SCAN}/a.txt", f"{SCAN}/b.txt"
@@ -18,9 +19,9 @@ async def seen(drive: Drive, directory: str = SCAN) -> dict[str, bytes]:
     return {name: await drive.read(f"{directory}/{name}") for name in await drive.names(directory)}
 
 
-async def discard_all(drive: Drive) -> None:
+async def discard_held(drive: Drive) -> None:
     for save in drive.filesystem.saves():
-        with suppress(errors.NotFoundError):
+        if save["state"] == State.HELD:
             await drive.filesystem.waiting.discard(save["id"])
 
 
@@ -72,13 +73,83 @@ async def test_the_version_that_stands_is_seen_when_what_was_brought_up_is_gone_
         take_away_the_new(office)
         if not crash:
             await until(lambda: drive.states() == {"a.txt": "held"})
-            await discard_all(drive)
+            await discard_held(drive)
             assert await seen(drive) == {"a.txt": b"old"}
             drive.assert_nothing_left()
             return
     async with office.mounted("dead") as drive:
         await until(lambda: drive.states() == {"a.txt": "held"})
         assert await seen(drive) == {"a.txt": b"new"}
-        await discard_all(drive)
+        await discard_held(drive)
         assert await seen(drive) == {"a.txt": b"old"}
+        drive.assert_nothing_left()
+
+
+FEW = "invoice/1/few"
+X, Y = f"{FEW}/a.txt", f"{FEW}/b.txt"
+
+
+async def full_field(office: Office, drive: Drive) -> None:
+    """Two files, and no room for a third one."""
+    office.add(X, b"a")
+    office.add(Y, b"b")
+    assert (await drive.read(X), await drive.read(Y)) == (b"a", b"b")
+
+
+async def test_what_made_room_for_a_file_that_took_its_name_is_not_seen_beside_that_when_it_is_put_back(
+    office: Office,
+) -> None:
+    async with office.mounted() as drive:
+        await full_field(office, drive)
+        await drive.rename(X, f"{X}~")
+        office.sandbox.add_fault(Fault("save", "status", status=403, count=1))
+        with pytest.raises(errors.DeniedError):
+            await drive.write(X, b"new")
+        await until(lambda: drive.states().get("a.txt") == "held")
+        assert office.stored("1/few") == [("1/few/a.txt", b"a"), ("1/few/b.txt", b"b")]
+        assert await seen(drive, FEW) == {"a.txt": b"new", "a.txt~": b"a", "b.txt": b"b"}
+        await discard_held(drive)
+        assert await seen(drive, FEW) == {"a.txt": b"a", "a.txt~": b"a", "b.txt": b"b"}
+
+
+async def test_what_made_room_for_a_rename_is_not_seen_beside_that_when_it_is_put_back(
+    office: Office, clock: MockClock
+) -> None:
+    async with office.mounted() as drive:
+        await full_field(office, drive)
+        office.sandbox.add_fault(Fault("save", "status", status=403, count=1))
+        with office.sandbox.hold("save") as held:
+
+            async def patience() -> None:
+                await held.arrived()
+                await later(clock, 6)
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(patience)
+                await drive.rename(X, Y)
+        await until(lambda: drive.states() == {"b.txt": "held"})
+        assert await seen(drive, FEW) == {"b.txt": b"a"}
+        await discard_held(drive)
+        assert await seen(drive, FEW) == {"a.txt": b"a", "b.txt": b"b"}
+        drive.assert_nothing_left()
+
+
+async def test_what_had_made_room_before_a_crash_is_not_seen_beside_the_save_when_it_is_put_back(
+    office: Office,
+) -> None:
+    async with office.mounted("alive") as drive:
+        await full_field(office, drive)
+        office.sandbox.add_fault(Fault("save", "status", status=403, count=1))
+        office.sandbox.add_fault(Fault("save", "status", status=503, count=1))
+        with pytest.raises(errors.UnavailableError):
+            await drive.write(X, b"new")
+        office.copy_disk("alive", "dead")
+    office.sandbox.clear_faults()
+    office.sandbox.add_fault(Fault("save", "status", status=403, count=1))
+    async with office.mounted("dead") as drive:
+        await until(lambda: drive.states() == {"a.txt": "held"})
+        assert office.stored("1/few") == [("1/few/a.txt", b"a"), ("1/few/b.txt", b"b")]
+        assert await seen(drive, FEW) == {"a.txt": b"new", "b.txt": b"b"}
+        await discard_held(drive)
+        assert await seen(drive, FEW) == {"a.txt": b"a", "b.txt": b"b"}
         drive.assert_nothing_left()
