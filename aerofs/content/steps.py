@@ -1,6 +1,6 @@
 """The steps of one put, in their order: bring up, retire, settle. Each is safe to repeat after a crash.
 
-Nothing here queues, waits for a turn or retries: `uploads.py` does. A step that fails raises; what it had reached is in
+Nothing here queues, waits for a turn or retries: `runner.py` does. A step that fails raises; what it had reached is in
 the journal before the next request is sent, so that performing the row again goes on from there.
 """
 
