@@ -204,11 +204,15 @@ class Notes:
                 return
             self._uploads.spend(work)
             try:
-                row = replace(self._as_before(node, draft, work), id=number_of(former, draft.path))
-                noted = Noted(self._journal.numbered(row), draft.path, draft.changes)
+                row = self._as_before(node, draft, work)
+                if former is not None:
+                    noted = _anew(former, row)  # of later bytes, and maybe of no others: see `accepted`
+                else:
+                    noted = Noted(self._journal.numbered(row), draft.path, draft.changes)
                 await trio.to_thread.run_sync(label, noted, draft)
-                gone = (work.row.id, *former_of(former, noted.row))
-                await self._journal.remove(*gone, successors=(noted.row,), settled=work.row, durable=True)
+                await self._journal.remove(
+                    work.row.id, successors=(noted.row,), settled=work.row, durable=True
+                )
             except BaseException:
                 self._uploads.keep(work)
                 raise

@@ -9,11 +9,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import trio
 
 from aerofs import errors
 from aerofs.content import draft as drafts
 from aerofs.content.journal import Journal
 from aerofs.filesystem.attributes import Changes
+from aerofs.sandbox import Fault
 from tests.contract.conftest import WRITE_NEW, Drive, Office, until
 
 A, B = "invoice/1/small/a.txt", "invoice/1/small/b.txt"
@@ -157,6 +159,46 @@ async def test_a_draft_that_is_refused_while_it_is_synced_leaves_what_was_accept
     assert await after_the_crash(office) == [("1/small/a.txt", ACCEPTED)]
 
 
+async def full(*_given: object, **_named: object) -> None:
+    raise errors.NoSpaceError("the local disk is full")
+
+
+async def test_a_rename_that_is_refused_takes_nothing_from_what_was_accepted_meanwhile(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The save of the rename is given up; the bytes that a close() accepted since have their row."""
+    async with office.mounted("alive") as drive:
+        await drive.write(A + "~", ACCEPTED)
+        async with trio.open_nursery() as nursery:
+            with office.sandbox.hold("save") as hold:
+                office.sandbox.add_fault(Fault("save", "status", status=403, count=1))
+
+                async def renamed() -> None:
+                    with pytest.raises(errors.DeniedError):
+                        await drive.rename(A + "~", A)
+
+                nursery.start_soon(renamed)
+                await hold.arrived()
+                handle = await drive.open(A, os.O_RDWR)
+                await drive.filesystem.write(handle, 0, b"ONE ")
+                with monkeypatch.context() as patched:
+                    patched.setattr(Journal, "record", full)
+                    with pytest.raises(errors.NoSpaceError):
+                        await drive.filesystem.flush(handle)
+                await drive.filesystem.write(handle, 8, b"three")
+                await drive.filesystem.flush(handle)
+                await drive.filesystem.write(handle, 0, b"xxx ")
+        drafts_now = {path.name for path in drive.store.drafts.iterdir()}
+        (row,) = drive.store.journal.load()
+        draft = drive.filesystem._files.node(handle).draft
+        assert draft is not None
+        assert drafts_now == {row.content, draft.path.name}
+        office.copy_disk("alive", "dead")
+    async with office.mounted("dead") as drive:
+        assert await drive.read(A + "~") == b"ONE two three"
+    assert office.stored() == []
+
+
 async def test_a_file_that_is_only_synced_is_never_copied(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,10 +226,6 @@ async def test_a_close_after_a_refused_write_is_not_taken_for_the_one_before(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As many writes later as there were before the refused one."""
-
-    async def full(*_given: object, **_named: object) -> None:
-        raise errors.NoSpaceError("the local disk is full")
-
     async with accepted(office) as (drive, handle):
         with monkeypatch.context() as patched:
             patched.setattr(Journal, "record", full)
