@@ -50,8 +50,6 @@ class Recognition:
         """
         unknown = [entry for entry in standing if entry.id not in row.bygone]
         named = [entry for entry in unknown if same_title(entry.name, row.title)]
-        if certain and row.copies and len(named) == 1 and named[0].size and named[0].size == row.size:
-            return named[0]  # the bytes did not pass through here, and are not to do so for this
         if certain and not named and len(unknown) == 1:
             named = unknown  # the platform may have chosen another name: the bytes will tell
         # What is copied on the platform keeps its bytes, whatever the field does with those that are brought up.

@@ -219,6 +219,23 @@ async def test_a_copy_is_not_what_else_arrived_because_the_platform_said_yes(off
         assert office.stored() == [("1/scan/a.txt", b"our"), ("2/scan/other.txt", b"sam")]
 
 
+@pytest.mark.parametrize("theirs", [b"not", b"longer"])
+async def test_a_copy_is_not_a_colleagues_file_of_its_name_because_the_platform_said_yes(
+    office: Office, theirs: bytes
+) -> None:
+    """Nor where that has its size: the source would be deleted, and its bytes be nowhere."""
+    office.add(A, b"our")
+    async with office.mounted() as drive:
+        await drive.find(A)
+        await drive.names("invoice/2/scan")
+        office.sandbox.add_fault(Fault("copy", "pretend"))
+        office.add(THERE, theirs)
+        with pytest.raises(errors.ProtocolError):
+            await drive.rename(A, THERE)
+        await drive.drained()
+        assert office.stored() == [("1/scan/a.txt", b"our"), ("2/scan/a.txt", theirs)]
+
+
 # -- where the platform makes pictures smaller -----------------------------------------------------------------------
 
 

@@ -96,14 +96,14 @@ def test_moving_to_another_document_costs_two_requests_and_no_content(paper: Pap
     assert paper.held() == []
 
 
-def test_moving_costs_one_list_more_where_the_platform_does_not_name_the_copy(
+def test_moving_costs_the_bytes_that_tell_the_copy_where_the_platform_does_not_name_it(
     paper: Paper, file: Path
 ) -> None:
     other = Paper(paper.drive, paper.drive.platform.document())
     paper.warm(other)
     paper.drive.platform.variants("silent-copy")
     paper.drive.shell("mv report.pdf $1/", other.scan, cwd=file.parent)
-    assert paper.drive.requests == {"copy": 1, "list": 1, "delete": 1}
+    assert paper.drive.requests == {"copy": 1, "list": 2, "download": 2, "delete": 1}
     assert other.held() == [("report.pdf", b"%PDF old")]
 
 

@@ -625,11 +625,11 @@ async def test_a_move_to_another_name_brings_the_bytes_up(bench: Bench) -> None:
     assert bench.remote.names(THERE) == [("b.txt", b"our")]
 
 
-async def test_a_silent_copy_costs_one_list(bench: Bench) -> None:
+async def test_a_silent_copy_costs_one_list_and_the_bytes_that_tell_it_from_a_strangers(bench: Bench) -> None:
     bench.remote.silent = True
     put = await bench.move(bench.remote.add(HERE, "a.txt", b"our"))
     await bench.performer.perform(put)
-    assert bench.remote.asked == ["copy", "list", "delete"]
+    assert bench.remote.asked == ["copy", "list", "fetch", "download", "delete"]
 
 
 @pytest.mark.parametrize("done", [False, True])
