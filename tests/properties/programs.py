@@ -210,6 +210,8 @@ class Programs(RuleBasedStateMachine):
                 self.model.admit(file)
             with self._may_fail(file=file):
                 number = self.drive.open(*place, flags & ~os.O_CREAT)
+            if not self._certain(place[0]) and self.drive.stat(number).inode != file.inode:
+                file = self._met(number, place, flags) or file
             if flags & os.O_TRUNC and file.data:
                 self._changed(file, b"")
         handle = Handle(number, file, readable, writable)
@@ -227,7 +229,7 @@ class Programs(RuleBasedStateMachine):
         return number, inode
 
     def _met(self, number: int, place: Place, flags: int) -> File | None:
-        """A colleague's file that a create came upon, though there was none a moment before."""
+        """Whom the name led to in the end: a colleague's file may have taken it a moment ago."""
         seen = self.drive.stat(number)
         file = self._known(seen) if seen.attachment is not None and not self._certain(place[0]) else None
         if file is not None:

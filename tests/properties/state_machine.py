@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import signal
 import sys
 import time
 import traceback
@@ -29,6 +30,7 @@ def main() -> int:
     parser.add_argument("--mount", action="store_true", help="through a real mount")
     parser.add_argument("--no-shrink", action="store_true", help="tell failures as they are found")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no mount is left behind
     logging.getLogger("aerofs").setLevel(logging.CRITICAL)
     phases = (Phase.generate,) if given.no_shrink else (Phase.generate, Phase.shrink)
     chosen = settings(USUAL, stateful_step_count=given.length, phases=phases)
