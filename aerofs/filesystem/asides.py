@@ -103,6 +103,8 @@ class Asides:
                 left, work = await self._claim(node, name, ends)
             except AerofsError as error:
                 log.info("%s: will be back as %s: %s", node.path, name, error)
+            except Exception:  # a mistake of ours must not take along what others have handed over already
+                log.exception("%s: unexpected", node.path)
             else:
                 retire, follows = (*left, *retire), follows or work
         return retire, follows

@@ -14,7 +14,9 @@ import trio
 from aerofs import errors
 from aerofs.content import draft as drafts
 from aerofs.content.journal import Journal
+from aerofs.filesystem.asides import Asides
 from aerofs.filesystem.attributes import Changes
+from aerofs.filesystem.nodes import FileNode
 from aerofs.sandbox import Fault
 from tests.contract.conftest import WRITE_NEW, Drive, Office, until
 
@@ -216,6 +218,36 @@ async def test_a_file_that_is_only_synced_is_never_copied(
             await drive.filesystem.write(handle, 5, b"%d" % transaction)
         await drive.close(handle)
         await is_up(office, drive, data=b"page 4age page ")
+
+
+# -- what was put aside ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.complains
+async def test_a_mistake_with_one_file_put_aside_does_not_take_the_others_along(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the last one handed over would stay hidden for the life of the mount."""
+    async with office.mounted() as drive:
+        await drive.write(A, b"ours")
+        await drive.rename(A, A + "~")
+        first = await drive.node(A + "~")
+        office.clear()
+        office.add(A, b"theirs")
+        drive.filesystem.refresh()
+        assert await drive.read(A) == b"theirs"
+        await drive.rename(A, "invoice/1/small/.a.txt.swp")
+        keep = Asides._keep
+
+        async def mistaken(asides: Asides, node: FileNode) -> None:
+            if node is first:
+                raise RuntimeError("a mistake")
+            await keep(asides, node)
+
+        monkeypatch.setattr(Asides, "_keep", mistaken)
+        await drive.write(A, b"new")
+        assert office.stored() == [("1/small/a.txt", b"new")]
+        assert await drive.names("invoice/1/small") == [".a.txt.swp", "a.txt", "a.txt~"]
 
 
 # -- a full disk ------------------------------------------------------------------------------------------------------
