@@ -175,9 +175,8 @@ def inherit(row: Operation, prior: Operation) -> Operation:
         # What it had made room by deleting is still to be put back, should this one be refused.
         secured = row.secured or prior.secured
         return replace(row, after=None, known=known, retire=left + row.retire, secured=secured)
-    added = (
-        prior.added
-    )  # known is what was seen: nothing else tells bystanders of it from what took its place
+    # (Known is what was seen: nothing else tells bystanders of it from what took its place.)
+    added = prior.added
     if row.content is not None or row.copy_of is not None:
         return replace(row, after=None, known=known, retire=left + row.retire)
     # A move: what the prior operation brought up is what is moved.

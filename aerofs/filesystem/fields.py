@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable
 from typing import TypedDict
 
-from aerofs.content.operations import State
 from aerofs.content.recognition import could_be_ours
 from aerofs.content.work import Work
 from aerofs.errors import QuotaError, TooLargeError
@@ -119,5 +118,6 @@ class Fields:
 
 def _may_stand(work: Work) -> bool:
     """Whether it may have brought something up that nobody knows to be ours."""
+    # (Behind one that is held it may wait for long, and was hardly ever sent: only a loss of power leaves doubt.)
     row = work.row
-    return row.added is None and row.state is State.QUEUED and (work.running or row.maybe_sent)
+    return row.added is None and work.goes_on and (work.running or row.maybe_sent)

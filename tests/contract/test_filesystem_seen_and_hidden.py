@@ -153,3 +153,23 @@ async def test_what_had_made_room_before_a_crash_is_not_seen_beside_the_save_whe
         await discard_held(drive)
         assert await seen(drive, FEW) == {"a.txt": b"a", "b.txt": b"b"}
         drive.assert_nothing_left()
+
+
+async def test_a_rename_that_waits_for_a_held_save_hides_no_file_of_a_colleague_after_a_crash(
+    office: Office,
+) -> None:
+    async with office.mounted("alive", rename_wait=0.2) as drive:
+        await drive.names(SCAN)
+        office.sandbox.add_fault(Fault("save", "drop_answer"))
+        office.sandbox.add_fault(Fault("list", "status", status=403, count=None))
+        with pytest.raises(errors.UnavailableError):
+            await drive.write(A, b"mine")
+        with office.sandbox.hold("list"):
+            await drive.rename(A, B)
+        await until(lambda: "held" in drive.states().values())
+        office.copy_disk("alive", "dead")
+    office.add(B, b"thei")
+    async with office.mounted("dead") as drive:
+        await until(lambda: "held" in drive.states().values())
+        office.sandbox.clear_faults()
+        assert b"thei" in (await seen(drive)).values()
