@@ -98,6 +98,7 @@ class Put:
         announced: Called with the attachment as soon as it stands, before what it replaces is retired.
         retracted: Called when what stood was taken back.
         returned: Called with the id that a file had before it made room, and with what it is since it was put back.
+        strangers: Attachments that were looked at, and are not what it brought up.
         damage: What is wrong with its bytes on this disk: it may be found on the platform, but not sent.
     """
 
@@ -107,6 +108,7 @@ class Put:
         self.announced: Callable[[Attachment], None] | None = None
         self.retracted: Callable[[], None] | None = None
         self.returned: Callable[[AttachmentId, Attachment], None] | None = None
+        self.strangers: frozenset[AttachmentId] = frozenset()
         self.damage: str | None = None
 
     def announce(self, added: Attachment) -> None:

@@ -216,6 +216,8 @@ class Performer:
                 raise
             log.info("%s; it is left to stand", doubt)
             return False
-        if added is not None:
-            await self._actions.stands(put, added)
-        return added is not None
+        if added is None:
+            put.strangers |= {entry.id for entry in standing}
+            return False
+        await self._actions.stands(put, added)
+        return True

@@ -60,12 +60,14 @@ class Fields:
         """Tells of an attachment in the field whether it is not to be seen: something local stands for it.
 
         That includes what an operation may have brought up without having learnt it: its answer is under way, or was
-        lost, perhaps with the process. A stranger's new file of that title and size is not seen so long, either.
+        lost, perhaps with the process. A stranger's new file of that title and size is seen after it was looked at.
         """
-        unlearnt = [work.row for work in self._works() if work.row.place == place and _may_stand(work)]
+        unlearnt = [work for work in self._works() if work.row.place == place and _may_stand(work)]
 
         def hidden(entry: Attachment) -> bool:
-            return self._overlay.is_hidden(entry.id) or any(could_be_ours(row, entry) for row in unlearnt)
+            return self._overlay.is_hidden(entry.id) or any(
+                could_be_ours(work.row, entry) and entry.id not in work.strangers for work in unlearnt
+            )
 
         return hidden
 

@@ -173,3 +173,19 @@ async def test_a_rename_that_waits_for_a_held_save_hides_no_file_of_a_colleague_
         await until(lambda: "held" in drive.states().values())
         office.sandbox.clear_faults()
         assert b"thei" in (await seen(drive)).values()
+
+
+async def test_a_colleagues_file_is_seen_once_its_bytes_showed_that_it_is_not_ours(office: Office) -> None:
+    async with office.mounted() as drive:
+        await drive.names(SCAN)
+        office.sandbox.add_fault(Fault("save", "status", status=503, count=None))
+        with pytest.raises(errors.UnavailableError):
+            await drive.write(A, b"mine")
+        office.add(A, b"thei")
+        office.take_requests()
+        await until(lambda: office.sandbox.requests.get("save"))  # another try, after it was looked at
+        assert sorted((await seen(drive)).values()) == [b"mine", b"thei"]
+        office.sandbox.clear_faults()
+        await drive.drained()
+        assert sorted(data for _, data in office.stored()) == [b"mine", b"thei"]
+        assert sorted((await seen(drive)).values()) == [b"mine", b"thei"]
