@@ -193,8 +193,10 @@ class Commits:
             draft.release_frozen(path)
             raise
         node.committed, node.noted, node.retire, node.follows = changes, None, (), None
-        if noted is not None:
-            draft.leave(noted.path)
+        if noted is not None and (noted.path != path or draft.path == path):
+            draft.leave(
+                noted.path
+            )  # (Else a write took the draft on from it meanwhile, and the save reads it.)
         self.supplanting.gone(node)
         work = Work(row, previous=previous)
         self.outcomes.follow(node, work, frozen=path)

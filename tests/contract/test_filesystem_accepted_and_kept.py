@@ -220,6 +220,26 @@ async def test_a_file_that_is_only_synced_is_never_copied(
         await is_up(office, drive, data=b"page 4age page ")
 
 
+async def test_what_is_written_while_it_is_recorded_as_a_save_leaves_that_its_bytes(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row of the save names the file of the row that it takes the place of; the draft goes on in another one."""
+    async with accepted(office) as (drive, handle):
+        record = Journal.record
+
+        async def meanwhile(journal: Journal, *given: Any, **named: Any) -> Any:
+            row = await record(journal, *given, **named)
+            monkeypatch.undo()
+            await drive.filesystem.write(handle, 0, b"ONE ")
+            return row
+
+        monkeypatch.setattr(Journal, "record", meanwhile)
+        await drive.filesystem._commits.settle_all()
+        await until(lambda: office.stored() == [("1/small/a.txt", ACCEPTED)])
+        await drive.close(handle)
+        await is_up(office, drive, data=b"ONE two ")
+
+
 # -- what was put aside ----------------------------------------------------------------------------------------------
 
 
