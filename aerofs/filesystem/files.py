@@ -8,8 +8,6 @@ import os
 import time
 import uuid
 
-import trio
-
 from aerofs.content.draft import Draft
 from aerofs.content.reader import Reader
 from aerofs.errors import (
@@ -26,14 +24,13 @@ from aerofs.filesystem.asides import Asides
 from aerofs.filesystem.commits import Commits
 from aerofs.filesystem.finding import find
 from aerofs.filesystem.handles import Handle, Handles
+from aerofs.filesystem.lookalikes import Lookalikes
 from aerofs.filesystem.nodes import Directory, Entry, FieldNode, FileNode, Life, Node
 from aerofs.filesystem.tree import Tree
 from aerofs.filesystem.versions import Versions
 from aerofs.namespace.familiar import is_local, is_passing, is_trash
 from aerofs.namespace.names import check_new
 
-LOOKALIKE_WAIT = 60.0
-"""Seconds after which a file that was made under a temporary-looking name, and not renamed, is a real one."""
 _WRITING = os.O_WRONLY | os.O_RDWR
 
 
@@ -47,7 +44,7 @@ class Files:
         asides: Asides,
         versions: Versions,
         reader: Reader,
-        nursery: trio.Nursery,
+        lookalikes: Lookalikes,
         *,
         read_only: bool,
         umask: int,
@@ -57,7 +54,7 @@ class Files:
         self._commits = commits
         self._asides = asides
         self._versions = versions
-        self._nursery = nursery
+        self._lookalikes = lookalikes
         self._read_only = read_only
         self._umask = umask
         self._close_wait = close_wait
@@ -283,11 +280,5 @@ class Files:
         node = handle.node
         await self._commits.booked(node)
         await self._commits.released(node)
-        if node.exclusive and node.life is Life.LOCAL and handle.writable and node.writers == 0:
-            self._nursery.start_soon(self._publish_lookalike, node)
-
-    async def _publish_lookalike(self, node: FileNode) -> None:
-        await trio.sleep(LOOKALIKE_WAIT)
-        if node.life is Life.LOCAL and node.exclusive and node.writers == 0 and node.draft is not None:
-            node.exclusive, node.life, node.committed = False, Life.REAL, -1
-            await self._commits.released(node)
+        if handle.writable:
+            self._lookalikes.closed(node)

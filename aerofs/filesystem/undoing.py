@@ -11,6 +11,7 @@ from aerofs.errors import AerofsError, NotFoundError
 from aerofs.filesystem.asides import Asides
 from aerofs.filesystem.commits import Commits
 from aerofs.filesystem.kernel import Kernel
+from aerofs.filesystem.lookalikes import Lookalikes
 from aerofs.filesystem.nodes import FieldNode, FileNode, Life
 from aerofs.filesystem.relocations import Relocations
 from aerofs.filesystem.tree import Tree
@@ -28,6 +29,7 @@ class Before:
     name: str
     title: str
     life: Life
+    exclusive: bool
     retire: tuple[Retire, ...]
     stands: FieldRef | None
     follows: Work | None
@@ -44,6 +46,7 @@ class Undoing:
         uploads: Uploads,
         relocations: Relocations,
         asides: Asides,
+        lookalikes: Lookalikes,
         kernel: Kernel,
     ) -> None:
         self._tree = tree
@@ -51,6 +54,7 @@ class Undoing:
         self._uploads = uploads
         self._relocations = relocations
         self._asides = asides
+        self._lookalikes = lookalikes
         self._kernel = kernel
 
     def before(self, node: FileNode) -> Before:
@@ -61,6 +65,7 @@ class Undoing:
             node.name,
             node.title,
             node.life,
+            node.exclusive,
             node.retire,
             node.stands,
             node.follows,
@@ -97,6 +102,7 @@ class Undoing:
             await self._as_far_as_it_goes(target, self._give_back(target))
         if before.aside is not None:
             self._asides.put(node, *before.aside)
+        self._lookalikes.closed(node)
         await self._as_far_as_it_goes(node, self._go_on(node, work))
         self._kernel.forget_entry(parent, name)
         if isinstance(error, NotFoundError):
@@ -116,8 +122,8 @@ class Undoing:
         for attachment in node.hidden:
             self._tree.overlay.unhide(attachment)
         self._tree.move(node, before.home, before.name)
-        node.title, node.life, node.retire, node.hidden = before.title, before.life, before.retire, ()
-        node.beside = None
+        node.title, node.life, node.exclusive = before.title, before.life, before.exclusive
+        node.retire, node.hidden, node.beside = before.retire, (), None
         node.stands, node.follows = before.stands, before.follows
 
     async def _written(self, node: FileNode, before: Before, work: Work, target: FileNode | None) -> bool:

@@ -23,6 +23,7 @@ from aerofs.filesystem.commits import Commits
 from aerofs.filesystem.discarding import Discarding
 from aerofs.filesystem.files import Files
 from aerofs.filesystem.kernel import Kernel
+from aerofs.filesystem.lookalikes import Lookalikes
 from aerofs.filesystem.moves import Moves
 from aerofs.filesystem.recovery import Recovery
 from aerofs.filesystem.relocations import Relocations
@@ -99,7 +100,8 @@ def compose(
     )
     takeovers = Takeovers(tree, commits, uploads, versions, asides, wait=wait)
     relocations = Relocations(tree, commits, uploads, store.journal)
-    undoing = Undoing(tree, commits, uploads, relocations, asides, kernel)
+    lookalikes = Lookalikes(commits, nursery)
+    undoing = Undoing(tree, commits, uploads, relocations, asides, lookalikes, kernel)
     moves = Moves(
         tree,
         commits,
@@ -118,7 +120,7 @@ def compose(
         asides,
         versions,
         reader,
-        nursery,
+        lookalikes,
         read_only=settings.read_only,
         umask=settings.umask,
         close_wait=settings.close_wait,

@@ -1,14 +1,15 @@
-"""A rename that the platform refuses while its file is being saved: both files keep what they are."""
+"""A rename that the platform refuses: every file keeps what it is, and goes on as before."""
 
 import os
 from contextlib import suppress
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from aerofs import errors
 from aerofs.sandbox import Fault
-from tests.contract.conftest import Drive, Office, until
+from tests.contract.conftest import Drive, Office, later, until
 
 X, Y = "invoice/1/scan/a.txt", "invoice/1/copies/a.txt"
 
@@ -47,4 +48,25 @@ async def test_what_was_saved_meanwhile_is_saved_where_the_file_is(office: Offic
         assert sorted(office.stored("1/scan", "1/copies")) == expected
         assert await drive.read(X) == expected[1][1]
         assert await drive.read(Y) == b"y"
+        drive.assert_nothing_left()
+
+
+@pytest.mark.parametrize("into", ["scan", "copies"])
+async def test_a_lookalike_whose_rename_is_refused_is_saved_after_a_minute(
+    office: Office, clock: MockClock, into: str
+) -> None:
+    passing = "invoice/1/scan/sedA1b2c3"
+    async with office.mounted() as drive:
+        handle = await drive.open(passing, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        await drive.filesystem.write(handle, 0, b"real")
+        await drive.close(handle)
+        office.sandbox.add_fault(Fault("save", "status", status=403))
+        with pytest.raises(errors.DeniedError):
+            await drive.rename(passing, f"invoice/1/{into}/a.txt")
+        await drive.drained()
+        assert office.stored() == []
+        await later(clock, 61)
+        await until(lambda: office.stored() == [("1/scan/sedA1b2c3", b"real")])
+        await drive.drained()
+        assert await drive.read(passing) == b"real"
         drive.assert_nothing_left()
