@@ -296,6 +296,8 @@ class Drive:
         """Mount, and wait until it answers."""
         errors = self.directory / "stderr"
         command = [self._python, "-m", "aerofs", "mount", "--foreground", str(self.path)]
+        # Tests that run under nohup hand its ignored SIGHUP on, and the drive would respect that.
+        command = ["env", "--default-signal=HUP", *command]
         with errors.open("wb") as stream:
             self._process = subprocess.Popen(
                 command,
