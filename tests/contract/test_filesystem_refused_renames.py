@@ -70,3 +70,31 @@ async def test_a_lookalike_whose_rename_is_refused_is_saved_after_a_minute(
         await drive.drained()
         assert await drive.read(passing) == b"real"
         drive.assert_nothing_left()
+
+
+async def test_a_rename_into_an_empty_required_field_whose_source_may_not_go_leaves_both(
+    office: Office,
+) -> None:
+    office.add(X, b"one")
+    there = "invoice/1/contract/a.txt"
+    async with office.mounted() as drive:
+        await drive.names("invoice/1/scan")
+        await drive.names("invoice/1/contract")
+        office.sandbox.add_fault(Fault("delete", "status", status=403))
+        with pytest.raises(errors.DeniedError):
+            await drive.rename(X, there)
+        await drive.drained()
+        assert not drive.states()
+        both = [("1/contract/a.txt", b"one"), ("1/scan/a.txt", b"one")]
+        assert sorted(office.stored()) == both
+        assert await drive.names("invoice/1/scan") == ["a.txt"]
+        assert await drive.names("invoice/1/contract") == ["a.txt"]
+        assert await drive.read(X) == b"one"
+        assert await drive.read(there) == b"one"
+        await drive.write(X, b"two")
+        assert await drive.read(there) == b"one"
+        drive.assert_nothing_left()
+    async with office.mounted() as drive:
+        await drive.drained()
+        assert await drive.read(there) == b"one"
+        assert sorted(office.stored()) == [("1/contract/a.txt", b"one"), ("1/scan/a.txt", b"two")]

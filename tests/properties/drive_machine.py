@@ -17,7 +17,7 @@ from aerofs.sandbox import Fault
 from tests.properties.model import File, Place
 from tests.properties.programs import NAMES, Handle, Idle, NotDone, Programs
 from tests.properties.reckoning import Reckoning
-from tests.properties.world import FIELDS, LIMITS, DiedError, Standing
+from tests.properties.world import FIELDS, LIMITS, REQUIRED, DiedError, Standing
 
 NOREPLACE = 1
 
@@ -212,17 +212,20 @@ class DriveMachine(Reckoning):
             if other is not None:
                 self.model.admit(other)
         no_room = () if is_local(new[1]) else self._quota(new[0], new=over is None)
+        stood = set(self.model.standing)
         try:
             with self._may_fail(*no_room, file=file):
                 self.drive.rename(old, new, flags)
         except NotDone:
-            self._not_renamed(file, old, new, over)
+            self._not_renamed(file, old, new, over, stood)
             raise
         self.model.renamed(file, new, over)
 
-    def _not_renamed(self, file: File, old: Place, new: Place, over: File | None) -> None:
+    def _not_renamed(self, file: File, old: Place, new: Place, over: File | None, stood: set[str]) -> None:
         """It failed: everything is as before."""
         self.drive.rest()
+        if self.refusing and new[0] in REQUIRED and over is None:
+            over = self.model.cannot_be_taken_back(new, stood)
         seen = self._look(new) if over is not None and new[0] in LIMITS else None
         if seen is not None and self._known(seen) is file:
             # What it went over had to make room, and is gone: ours stands, or is held until its source may go.

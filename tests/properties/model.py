@@ -322,6 +322,16 @@ class Model:
             if not file.local:
                 file.went_over = []
 
+    def cannot_be_taken_back(self, place: Place, stood: set[str]) -> File | None:
+        """A rename was refused, and what it brought up since `stood` is the last file of a Required field: it stays."""
+        there = self.standing_in(place[0])
+        if len(there) != 1 or there[0].standing.id in stood or there[0].colleagues:
+            return None
+        file = there[0].file = self.new(place, there[0].standing.data)
+        file.title, file.was_up = there[0].standing.title, True
+        file.accepted()
+        return file
+
     def _left_standing(self, file: File) -> list[bytes]:
         """What the platform may show where a file was: the file, or what it has yet to replace."""
         if not file.was_up:
