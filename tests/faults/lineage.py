@@ -16,8 +16,8 @@ EXPECTED = {"ENOENT", "EEXIST", "ESTALE"}
 """What a program may meet where another drive is faster."""
 _AFTERWARDS = 1.0
 """Seconds after an act has returned in which a drive may still do what that act only guessed at."""
-_TOLD_APART = re.compile(r" \([0-9a-f]{6}\)")
-"""What tells files of equal titles apart in a directory."""
+_TOLD_APART = re.compile(r" \([0-9a-f]{6,}\)(?=(\.[^.]*)?\Z)")
+"""What tells files of equal titles apart in a directory, and is in the title of a file that was given such a name."""
 
 
 class Held(NamedTuple):
@@ -61,7 +61,7 @@ class Lineage:
                 self._take(drive, entry)
                 begun = entry["at"] if "act" in entry else begun
                 if "guess" in entry:
-                    guesses.append(_TOLD_APART.sub("", entry["guess"]))
+                    guesses += {entry["guess"], _TOLD_APART.sub("", entry["guess"])}
                 elif "told" in entry:
                     for where in guesses:
                         self._guesses[drive, where].append((begun, entry["at"] + _AFTERWARDS))

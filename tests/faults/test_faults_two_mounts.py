@@ -31,14 +31,14 @@ def moved(token: str) -> list[dict[str, Any]]:
     ]
 
 
-def added(who: str, token: str, attachment: str) -> dict[str, Any]:
+def added(who: str, token: str, attachment: str, name: str = "n") -> dict[str, Any]:
     return {
         "what": "added",
         "who": who,
         "id": attachment,
         "at": 2.0,
         "place": "f",
-        "name": "n",
+        "name": name,
         "md5": f"md5 {token}",
     }
 
@@ -85,6 +85,27 @@ def test_a_version_that_was_only_listed_may_be_replaced_by_name_at_that_moment()
     assert kinds(diaries, *events, removed("other", "1", at=9.0)) == {"destroyed"}
     elsewhere = {"one": saved("a"), "other": [save, {"guess": "g/n"}, done]}
     assert kinds(elsewhere, *events, removed("other", "1", at=2.0)) == {"destroyed"}
+
+
+@pytest.mark.parametrize(
+    ("name", "title", "may_mean_it"),
+    [
+        ("n (a1b2c3).txt", "n.txt", True),
+        ("n (a1b2c3).txt", "n (a1b2c3).txt", True),
+        ("n (a1b2c3) (conflict).txt", "n (a1b2c3) (conflict).txt", True),
+        ("n (a1b2c3) (d4e5f6).txt", "n (a1b2c3).txt", True),
+        ("n (d4e5f6).txt", "n (a1b2c3).txt", False),
+        ("n (conflict).txt", "n (a1b2c3) (conflict).txt", False),
+    ],
+)
+def test_a_name_that_tells_equal_titles_apart_may_be_a_title(
+    name: str, title: str, *, may_mean_it: bool
+) -> None:
+    """Who renames a file to such a name gives it that title, and the next one finds no title without the tag."""
+    save, done = saved("b")
+    diaries = {"one": saved("a"), "other": [save, {"guess": f"f/{name}"}, done]}
+    events = added("one", "a", "1", title), told("other", "1"), removed("other", "1", at=2.0)
+    assert ("destroyed" not in kinds(diaries, *events)) is may_mean_it
 
 
 def test_an_attachment_that_its_remover_was_never_told_of_was_unseen() -> None:
