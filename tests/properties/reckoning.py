@@ -75,7 +75,9 @@ class Reckoning(Programs):
         """Whose save is held under that name; a stranger's file that took the room may have the name, too."""
         with suppress(OSError):
             found = self._content(*place)
-            for file in sorted(self.model.files, key=lambda file: file.place != place):
+            # (One that was removed while it was open may have had the name and the bytes, too: it is no save.)
+            able = [file for file in self.model.files if file.linked or file.optional]
+            for file in sorted(able, key=lambda file: (file.place != place, not file.linked)):
                 its_bytes = file.data == found or (file.maybe and found in file.durable)
                 if its_bytes and file.place[0] == place[0] and not file.local:
                     file.place = place

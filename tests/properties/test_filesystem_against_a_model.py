@@ -4,6 +4,7 @@ A failure prints the steps that lead to it; `scripts/state-machine --seed N` mak
 many as one likes.
 """
 
+import os
 from datetime import UTC, datetime
 from itertools import count, islice
 
@@ -56,3 +57,15 @@ def test_whatever_happens_nothing_is_lost_doubled_or_destroyed_unseen(first: int
             error.add_note(f"Again, in fewer steps: scripts/state-machine 1 --seed {number}")
             raise
     assert Programs.steps - before >= share
+
+
+@pytest.mark.complains
+def test_a_held_save_is_not_taken_for_a_removed_file_of_its_name_and_bytes() -> None:
+    machine, new = SimulatedDrive(), os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    machine.away()
+    machine.open(pick=("1/few", 0), how=new)
+    machine.unlink(pick=("1/few", 0))
+    for _ in range(2):
+        machine.colleague_adds(field="1/few", name="a.txt")
+    machine.open(pick=("1/few", 0), how=new)
+    machine.teardown()
