@@ -1,6 +1,7 @@
 """A full field: the old bytes are kept here before they are deleted to make room, and stand again after a refusal."""
 
 from dataclasses import replace
+from typing import Any
 
 from aerofs.content.actions import Actions
 from aerofs.content.operations import Operation, Secured
@@ -28,9 +29,15 @@ class MakingRoom:
         await self._actions.settle_on(put, secured=secured)
         return secured
 
-    async def give_up(self, put: Put, secured: Secured) -> None:
-        """It stands, or somebody else took it away on purpose: it is not ours to put back."""
-        await self._actions.settle_on(put, secured=None)
+    async def give_up(self, put: Put, secured: Secured, **changes: Any) -> None:
+        """It is not ours to put back: it stands, its successor does, or somebody else took it away on purpose.
+
+        Args:
+            put: The put.
+            secured: It.
+            changes: What the journal is to say of the put besides, from the same moment on.
+        """
+        await self._actions.settle_on(put, secured=None, **changes)
         self._actions.file(secured.content).unlink(missing_ok=True)
 
     async def make(self, put: Put, secured: Secured) -> tuple[Attachment, ...] | None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from aerofs.content.actions import Actions
 from aerofs.content.conflicts import Conflict, conflict_title
@@ -118,8 +119,15 @@ class Retiring:
         log.info("%s: a newer version stands on the platform; ours is kept as %s", row.path, title)
         self._conflicted(Conflict(row.path, title, time.time()))
         self._actions.named(row.place, theirs[0], row.file_name)
-        rest = tuple(other for other in put.row.retire if other != old)
-        await self._actions.settle_on(
+        # Where our first copy stands, what had to make room for it is needed no more: kept on, it would have to stand
+        # again before that copy gives way, and there is room for one of them only.
+        secured = row.secured if any(entry.id == first.id for entry in standing) else None
+        settle_on = (
+            partial(self._making_room.give_up, secured=secured) if secured else self._actions.settle_on
+        )
+        gone = {old.attachment, secured.attachment if secured else None}
+        rest = tuple(other for other in put.row.retire if other.attachment not in gone)
+        await settle_on(
             put,
             title=title,
             conflict=title,

@@ -12,7 +12,7 @@ from aerofs.errors import DeniedError, UnavailableError
 from aerofs.namespace.names import apart
 from aerofs.sandbox import Fault, Variants
 from aerofs.sandbox.faults import Action
-from tests.contract.conftest import Drive, Office
+from tests.contract.conftest import DEFINITION, Drive, Office
 
 A = "invoice/1/scan/a.txt"
 B = "invoice/1/copies/a.txt"
@@ -203,3 +203,41 @@ async def test_nothing_is_left_of_a_refused_rename_over_a_save_that_settles_at_t
         await drive.drained()
         assert office.stored() == [("1/scan/a.txt", b"one"), ("1/scan/b.txt", b"two")]
         drive.assert_nothing_left()
+
+
+@pytest.mark.parametrize("refused", [False, True], ids=["", "refused"])
+async def test_ours_stands_beside_theirs_in_a_full_field_though_a_file_made_room_for_it(
+    office: Office, *, refused: bool
+) -> None:
+    old, new = "invoice/1/few/b.txt", "invoice/1/few/a.txt"
+    office.add(old, b"old")
+    office.add(new, b"was there")
+    async with office.mounted(rename_wait=0.2) as drive:
+        await drive.names("invoice/1/few")
+        office.sandbox.add_fault(Fault("save", "status", status=403))
+        with pytest.raises(DeniedError):
+            await drive.write(new, b"held")  # what was there made room, and stands again under a new id
+        drive.network.away = True
+        await drive.rename(old, new)
+        await _queued(drive, new, b"ours")
+        (was_there,) = (
+            each.id
+            for each in office.sandbox.platform.attachments(DEFINITION, office.documents["1"], "few")
+            if each.name == "a.txt"
+        )
+        office.sandbox.platform.remove_attachment(was_there)
+        office.add(new, b"theirs")
+        if refused:  # then it stands under its first name again
+            office.sandbox.add_fault(Fault("save", "status", status=403, after=1))
+        await drive.back()
+        assert sorted(data for _, data in office.stored("1/few")) == [b"ours", b"theirs"]
+        if refused:
+            assert drive.states() == {"a.txt": "held"}
+            drive.filesystem._uploads.retry(held=True)
+            await wait_all_tasks_blocked(0.05)
+            await drive.drained()
+        (conflict, ours), (place, data) = office.stored("1/few")
+        assert conflict.startswith("1/few/a (conflict ")
+        assert (ours, place, data) == (b"ours", "1/few/a.txt", b"theirs")
+        assert drive.store.journal.load() == []
+        assert list(drive.store.drafts.iterdir()) == []
