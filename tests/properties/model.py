@@ -279,6 +279,9 @@ class Model:
         if file.gone:
             file.durable.clear()
         file.data, file.dirty, file.gone, file.mtime_ns = data, True, False, None
+        for known in self.standing_in(file.place[0]):
+            if known.file is None and known.standing.data == data:
+                known.file = file  # truncate(2) brings up what it has changed before it returns
         file.loose |= file.place[0] in self.murky
         self._may_be_saved(file)
 

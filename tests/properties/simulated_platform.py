@@ -146,7 +146,7 @@ class Wire(httpx.AsyncBaseTransport):
         limit = request.extensions.get("timeout", {}).get("read")
         with trio.move_on_after(limit if limit is not None else LONGEST):
             await under_way.over.wait()
-            if struck:
+            if struck and self._answered:  # not called off while the request was under way
                 await self._die()
             return under_way.response()
         raise httpx.ReadTimeout("no answer")

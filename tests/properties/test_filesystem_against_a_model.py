@@ -59,6 +59,24 @@ def test_whatever_happens_nothing_is_lost_doubled_or_destroyed_unseen(first: int
     assert Programs.steps - before >= share
 
 
+def test_the_last_file_of_a_required_field_stays_after_a_truncate() -> None:
+    machine = SimulatedDrive()
+    machine.save(pick=("2/needed", 0), length=9, excl=False)
+    machine.truncate(pick=("2/needed", 0), size=12)
+    machine.unlink(pick=("2/needed", 0))
+    machine.teardown()
+
+
+@pytest.mark.complains
+def test_the_last_file_of_a_required_field_that_was_put_aside_is_not_renamed_over() -> None:
+    machine = SimulatedDrive()
+    for place in (("2/needed", 0), ("2/scan", 1)):
+        machine.save(pick=place, length=9, excl=False)
+    machine.rename(pick=("2/needed", 0), there=("1/few", 2), noreplace=False)
+    machine.rename(pick=("2/scan", 1), there=("1/few", 2), noreplace=False)
+    machine.teardown()
+
+
 @pytest.mark.complains
 def test_a_held_save_is_not_taken_for_a_removed_file_of_its_name_and_bytes() -> None:
     machine, new = SimulatedDrive(), os.O_WRONLY | os.O_CREAT | os.O_EXCL
