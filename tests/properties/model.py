@@ -364,6 +364,7 @@ class Model:
     def may_stand(self, file: File, place: Place | None) -> None:
         if place is not None and file.stood:
             twin = self.new(place, file.stood[0])
+            twin.title = file.title  # (A file that was told apart from others has another name here.)
             twin.maybe = [(place, data) for data in file.stood]
             twin.linked, twin.optional, twin.loose, twin.local = False, True, True, False
 

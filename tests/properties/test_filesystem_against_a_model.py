@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.properties.drive_machine import DriveMachine
-from tests.properties.programs import Programs
+from tests.properties.programs import NAMES, Programs
 from tests.properties.simulation import Simulation
 from tests.properties.world import World
 
@@ -86,4 +86,17 @@ def test_a_held_save_is_not_taken_for_a_removed_file_of_its_name_and_bytes() -> 
     for _ in range(2):
         machine.colleague_adds(field="1/few", name="a.txt")
     machine.open(pick=("1/few", 0), how=new)
+    machine.teardown()
+
+
+@pytest.mark.complains
+def test_a_file_told_apart_and_put_aside_is_found_under_its_title_after_a_crash() -> None:
+    machine = SimulatedDrive()
+    for _ in range(2):
+        machine.colleague_adds(field="1/few", name="b.txt")
+    machine._settle()
+    for there in (2, 3):
+        machine.rename(pick=("1/few", len(NAMES)), there=("1/scan", there), noreplace=False)
+        machine.truncate(pick=("1/scan", there), size=100)
+    machine.remount(crash=True)
     machine.teardown()
