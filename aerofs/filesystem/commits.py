@@ -48,20 +48,15 @@ class Commits:
         *,
         close_wait: float,
     ) -> None:
-        self._tree = tree
         self._uploads = uploads
         self._journal = journal
         self._nursery = nursery
         self._close_wait = close_wait
-
-        def save(node: FileNode) -> None:
-            nursery.start_soon(self._commit_alone, node)
-
         self.rows = Rows(tree.fields)
-        self.supplanting = Supplanting(tree, uploads, save=save)
+        self.supplanting = Supplanting(tree, uploads, save=self._commit_soon)
         self.notes = Notes(self.rows, uploads, journal, self.supplanting, nursery)
         self.outcomes = Outcomes(
-            tree, journal, blobs, kernel, nursery, self.supplanting, self.notes, save=save
+            tree, journal, blobs, kernel, nursery, self.supplanting, self.notes, save=self._commit_soon
         )
         self.quiet = Quiet(nursery, self._commit_deferred)
 
@@ -87,7 +82,7 @@ class Commits:
             await self.notes.journal(node, accepted=True)
             self.quiet.rewritten(node)
             return False
-        await self.commit(node, wait=self._close_wait)
+        await self.commit(node)
         return True
 
     async def released(self, node: FileNode) -> None:
@@ -112,19 +107,22 @@ class Commits:
         if node.changed and node.life is Life.REAL and node.draft is not None and node.draft.refusal is None:
             await self._commit_alone(node)
 
+    def _commit_soon(self, node: FileNode) -> None:
+        self._nursery.start_soon(self._commit_alone, node)
+
     async def _commit_alone(self, node: FileNode) -> None:
         """Commit where nobody waits for an answer. The bytes are in no journal yet: it is tried until they are."""
         draft = node.draft
         try:
-            await self.commit(node, wait=None)
+            await self.commit(node, wait=False)
         except AerofsError as error:
             if draft is not None and error is draft.refusal:
                 return  # whoever met it was told: this is no save
             log.error("%s: could not be recorded, will be tried again: %s", node.path, error)
             self.quiet.again(node)
 
-    async def commit(self, node: FileNode, *, wait: float | None) -> None:
-        """Make a save of the present bytes; wait for its first try if `wait` is given (seconds).
+    async def commit(self, node: FileNode, *, wait: bool = True) -> None:
+        """Make a save of the present bytes; unless told otherwise, wait for its first try (for `close_wait`).
 
         When the platform has it, its row may still stand in the journal for a moment: see `booked`.
 
@@ -133,10 +131,10 @@ class Commits:
         """
         async with self.notes.lock(node):
             work = await self.record(node)
-        if wait is None or work is None:
+        if work is None or not wait:
             return
         try:
-            await self._uploads.first_tries.wait(work, wait, booked=False)
+            await self._uploads.first_tries.wait(work, self._close_wait, booked=False)
         except AerofsError as error:
             if error.temporary:
                 raise UnavailableError(
@@ -194,9 +192,8 @@ class Commits:
             raise
         node.committed, node.noted, node.retire, node.follows = changes, None, (), None
         if noted is not None and (noted.path != path or draft.path == path):
-            draft.leave(
-                noted.path
-            )  # (Else a write took the draft on from it meanwhile, and the save reads it.)
+            # (Else a write took the draft on from it meanwhile, and the save reads it.)
+            draft.leave(noted.path)
         self.supplanting.gone(node)
         work = Work(row, previous=previous)
         self.outcomes.follow(node, work, frozen=path)

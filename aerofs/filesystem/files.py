@@ -48,7 +48,6 @@ class Files:
         *,
         read_only: bool,
         umask: int,
-        close_wait: float,
     ) -> None:
         self._tree = tree
         self._commits = commits
@@ -57,7 +56,6 @@ class Files:
         self._lookalikes = lookalikes
         self._read_only = read_only
         self._umask = umask
-        self._close_wait = close_wait
         self._handles = Handles(tree, reader)
 
     def __repr__(self) -> str:
@@ -205,7 +203,7 @@ class Files:
             elif size == 0:
                 self._commits.quiet.empty(node)
             else:
-                await self._commits.commit(node, wait=self._close_wait)
+                await self._commits.commit(node)
                 await self._commits.booked(node)
 
     async def _truncate(self, node: FileNode) -> None:
@@ -228,14 +226,10 @@ class Files:
         """The node's draft, made from the version that is there."""
         async with self._versions.lock(node):
             if node.draft is None:
-                self._adopt(node, await self.copy(node))
+                self._adopt(node, await self._versions.copy(node))
         if node.draft is None:
             raise InvalidNameError(f"{node.path}: nothing to write to")
         return node.draft
-
-    async def copy(self, node: FileNode) -> Draft:
-        """The bytes that the platform has of a file, as a new draft."""
-        return await self._versions.copy(node)
 
     def _adopt(self, node: FileNode, draft: Draft) -> None:
         node.draft, node.committed = draft, 0

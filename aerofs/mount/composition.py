@@ -123,7 +123,6 @@ def compose(
         lookalikes,
         read_only=settings.read_only,
         umask=settings.umask,
-        close_wait=settings.close_wait,
     )
     decision_wait = min(wait, DECISION_WAIT)
     discarding = Discarding(tree, commits, uploads, store.journal, wait=decision_wait)
