@@ -242,6 +242,8 @@ class DriveMachine(Reckoning):
     def _unlink(self, place: Place) -> None:
         file = self._find(place)
         if file is None:
+            if not self._certain(place[0]):
+                raise NotDone  # the kernel asks for no removal of what it was not shown
             with self._may_fail(errno.ENOENT):
                 self.drive.unlink(*place)
                 raise AssertionError(f"there was no {place}")
@@ -312,6 +314,13 @@ class DriveMachine(Reckoning):
             raise Idle
         return able[which % len(able)]
 
+    def _is_unheard_of(self, standing: Standing) -> bool:
+        """It is what a save has brought up, though the drive may not know."""
+        known = self.model.standing[standing.id]
+        waiting = {save["path"].partition("/")[2] for save in self.drive.saves() if save["state"] != "local"}
+        file = known.file
+        return not known.colleagues and file is not None and "/".join(file.place) in waiting
+
     @rule(which=st.integers(0, 20))
     def colleague_removes(self, which: int) -> None:
         with self._step():
@@ -323,6 +332,8 @@ class DriveMachine(Reckoning):
     def colleague_replaces(self, which: int) -> None:
         with self._step():
             standing = self._theirs(which)
+            if standing.field in LIMITS and self._is_unheard_of(standing):
+                raise Idle  # (As above: theirs is where what made room for ours has to stand again.)
             self.model.meddled(standing, settled=self._settled())
             self.drive.meddle(standing.id, (standing.field, standing.title, self.model.token()))
 

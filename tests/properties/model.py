@@ -35,7 +35,6 @@ class File:
         dirty: Changed since a close.
         durable: What a crash may leave of it; nothing: it was never accepted.
         durable_places: The same of its place.
-        rowed: What is written from now on may be found after a crash.
         went_over: What the platform has of whom it took a name from, and has yet to replace.
         unsure: A crash may leave nothing of it.
         maybe: After a crash: places and bytes besides the usual ones.
@@ -60,7 +59,6 @@ class File:
     durable_places: list[Place] = field(default_factory=list)
     maybe: list[tuple[Place, bytes]] = field(default_factory=list)
     replaces: list["File"] = field(default_factory=list)
-    rowed: bool = False
     unsure: bool = False
     went_over: list[bytes] = field(default_factory=list)
     inode: int | None = None
@@ -79,11 +77,10 @@ class File:
         """Everything of it is as safe as can be."""
         self.dirty = False
         self.journalled()
-        self.rowed = self.local  # its row goes with what is written
 
     def journalled(self) -> None:
         """A crash leaves it as it is now, or as it is written from now on."""
-        self.durable, self.durable_places, self.rowed = [self.data], [self.place], True
+        self.durable, self.durable_places = [self.data], [self.place]
         self.unsure = False
         self.replaces.clear()
 
@@ -247,6 +244,7 @@ class Model:
         file.local |= exclusive
         file.dirty = True
         self._may_be_saved(file)
+        file.durable_places.append(place)
         if not file.local:
             self._claim(file)
         return file
@@ -407,7 +405,8 @@ class Model:
                 # The version that a crash would have left, if nothing newer of it was recorded by then.
                 file.durable = [data for data in file.durable if data != standing.data]
                 file.unsure = True
-            file.optional |= file.rowed and standing.data == file.data
+            # (Without a close: an open file that is quiet is saved, too.)
+            file.optional |= standing.data == file.data
             return
         if standing.data != file.data:
             return
