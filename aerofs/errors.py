@@ -150,3 +150,7 @@ class ConfigError(AerofsError):
     """A mistake of the user in arguments, settings or surroundings: a message, no traceback, exit code 2."""
 
     errno = errno.EINVAL
+
+
+class HeldError(ConfigError):
+    """Another process has the state directory."""

@@ -48,6 +48,11 @@ def log_path(settings: Settings) -> Path:
     return platformdirs.user_log_path("aerofs") / f"{settings.mountpoint.name}-{mark}.log"
 
 
+def in_a_file(settings: Settings, *, foreground: bool) -> bool:
+    """Whether a mount logs to a file, and not to the terminal."""
+    return not foreground or settings.log_file is not None
+
+
 def configure(settings: Settings, *, foreground: bool) -> None:
     """Send the log to its file, or in the foreground without one to the terminal; SIGUSR1 dumps stacks.
 
@@ -55,7 +60,7 @@ def configure(settings: Settings, *, foreground: bool) -> None:
         ConfigError: The log file cannot be written.
     """
     handler: logging.Handler
-    if foreground and settings.log_file is None:
+    if not in_a_file(settings, foreground=foreground):
         handler = logging.StreamHandler(sys.stderr)
         faulthandler.register(signal.SIGUSR1)
     else:

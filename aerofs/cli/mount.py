@@ -1,5 +1,6 @@
 """`aerofs mount`: options to settings, a look at the mount point, then the mount itself."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -12,6 +13,8 @@ from aerofs import mountpoint, settings
 from aerofs.cli import background, logs, mount_options
 from aerofs.errors import ConfigError
 from aerofs.settings import Settings
+
+log = logging.getLogger(__name__)
 
 _NOT_SETTINGS = {"places", "options", "config", "profile", "foreground"}
 
@@ -105,7 +108,13 @@ def _live(chosen: Settings, ready: Callable[[], object], *, foreground: bool) ->
     logs.configure(chosen, foreground=foreground)
     from aerofs.mount import run  # noqa: PLC0415 -- heavy, and nothing of it may exist before the fork
 
-    run(chosen, ready=lambda: (ready(), None)[1], tell=lambda said: sys.stderr.write(f"aerofs: {said}\n"))
+    def tell(sentence: str) -> None:
+        """To the person who mounts, and to the log where that is another place."""
+        sys.stderr.write(f"aerofs: {sentence}\n")
+        if logs.in_a_file(chosen, foreground=foreground):
+            log.warning("%s", sentence)
+
+    run(chosen, ready=lambda: (ready(), None)[1], tell=tell)
 
 
 def _places(places: list[str]) -> dict[str, object]:

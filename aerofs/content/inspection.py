@@ -13,7 +13,16 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from aerofs.content.operations import OPERATION, Operation
-from aerofs.content.store import DRAFTS, JOURNAL, LOCK, Owner, holder, is_visited, owner_of
+from aerofs.content.store import (
+    DRAFTS,
+    JOURNAL,
+    LOCK,
+    Owner,
+    holder,
+    is_state_directory,
+    is_visited,
+    owner_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +77,7 @@ def inspect_all(root: Path) -> list[Inspection]:
 
 def _may_be_one(directory: Path) -> bool:
     try:
-        return (directory / LOCK).exists()
+        return is_state_directory(directory)
     except OSError:
         return True
 

@@ -143,10 +143,10 @@ class Journal:
             for origin, row in rows.items():
                 self._store(row, origin)
 
-    def arrived(self) -> None:
-        """Every row that was brought here stands here alone."""
+    def arrived(self, rows: Iterable[int]) -> None:
+        """Rows that were brought here stand here alone."""
         with self._at_start(), self._transaction(durable=False):
-            self._db.execute("UPDATE operations SET origin=NULL")
+            self._db.executemany("UPDATE operations SET origin=NULL WHERE id=?", [(row,) for row in rows])
 
     def give_away(self, rows: Iterable[int]) -> None:
         """Rows that stand elsewhere now go from here, all or none, proof against a loss of power."""

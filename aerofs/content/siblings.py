@@ -10,25 +10,38 @@ environment and identity, that nobody holds. Its rows and their files move in st
 
 A row with an origin that still stands at its origin was caught between 2 and 3. Whoever of the two is mounted first
 settles that: with the other's lock it goes where the work goes on, without it the one that runs already has the row.
+
+A sibling that cannot be read, or does not let go of its rows, keeps what it has, and hinders nobody.
 """
 
+import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterable
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from aerofs.content import labels
 from aerofs.content.draft import clone, local_error, sync_directory
-from aerofs.content.inspection import inspect
+from aerofs.content.inspection import Inspection, inspect
 from aerofs.content.operations import Operation
-from aerofs.content.store import LOCK, Owner, StateDirectory, owner_of
-from aerofs.errors import AerofsError, ConfigError
+from aerofs.content.store import OWNER, Owner, StateDirectory, is_state_directory, owner_of
+from aerofs.errors import AerofsError, HeldError, LocalIOError
 
 log = logging.getLogger(__name__)
 
+_UNREADABLE = (AerofsError, OSError, sqlite3.Error)
 
-def adopt(state: StateDirectory, owner: Owner, root: Path, *, stays: Callable[[Operation], bool]) -> int:
+
+def adopt(
+    state: StateDirectory,
+    owner: Owner,
+    root: Path,
+    *,
+    stays: Callable[[Operation], bool],
+    tell: Callable[[str], object],
+) -> int:
     """Bring over what the siblings below `root` left. Returns how many rows came. Blocks; meant for the start.
 
     Args:
@@ -36,25 +49,47 @@ def adopt(state: StateDirectory, owner: Owner, root: Path, *, stays: Callable[[O
         owner: Whose it is.
         root: Where the siblings are.
         stays: Tells the rows that belong to their own mount (names that never leave it).
+        tell: Called with a sentence for each sibling of which something may stay where it is.
     """
     came = 0
     if state.journal.origins():
         _carry_on(state, root)
     for directory in sorted(root.iterdir()):
-        if directory == state.directory or not (directory / LOCK).exists() or not _akin(directory, owner):
+        if directory == state.directory:
             continue
         try:
-            with StateDirectory(directory) as sibling:
-                came += _bring_over(state, sibling, root, stays=stays)
-        except ConfigError as error:
+            if _akin(directory, owner):
+                with StateDirectory(directory) as sibling:
+                    came += _bring_over(state, sibling, root, stays=stays)
+        except HeldError as error:
             log.debug("%s", error)  # it runs
-        except AerofsError as error:
-            log.info("%s: its saves stay there for now: %s", directory, error)
+        except _UNREADABLE as error:
+            left = inspect(directory)
+            if left.rows or left.troubles:
+                tell(_not_taken(left, error))
     return came
 
 
+def _not_taken(left: Inspection, error: Exception) -> str:
+    place = left.owner.mountpoint if left.owner else "another mount"
+    reason = error.strerror if isinstance(error, OSError) else error
+    return (
+        f"what waits for {place} is not taken over ('aerofs status' shows what can be seen of it): "
+        f"{left.directory}: {reason}"
+    )
+
+
 def _akin(directory: Path, owner: Owner) -> bool:
+    """Whether a directory is that of a sibling.
+
+    Raises:
+        OSError, LocalIOError: That cannot be told.
+    """
+    if not is_state_directory(directory):
+        return False
     other = owner_of(directory)
+    if other is None and (directory / OWNER).exists():
+        raise LocalIOError(f"{OWNER} cannot be read, which tells whose it is")
     return other is not None and replace(other, mountpoint="") == replace(owner, mountpoint="")
 
 
@@ -63,18 +98,28 @@ def _carry_on(state: StateDirectory, root: Path) -> None:
     rows = {row.id: row for row in state.journal.load()}
     for name, numbers in _by_directory(state.journal.origins()).items():
         directory = root / name
-        if not (directory / LOCK).exists():
-            continue  # it is gone, with all that was in it
+        ours = [rows[here] for here in numbers.values()]
         try:
-            with StateDirectory(directory) as sibling:
-                # Nobody else has touched them since: it would have taken them back (`_taken_back`).
-                sibling.journal.give_away(numbers)
-                _label(state, [rows[here] for here in numbers.values()])
-                _leave(sibling, [_named(rows[here], _given) for here in numbers.values()])
-        except ConfigError:
-            running = {row.id for row in inspect(directory).rows}
-            _dissolve(state, [rows[here] for there, here in numbers.items() if there in running])
-    state.journal.arrived()
+            if is_state_directory(directory):  # else it is gone, with all that was in it
+                with StateDirectory(directory) as sibling:
+                    # Nobody else has touched them since: it would have taken them back (`_taken_back`).
+                    sibling.journal.give_away(numbers)
+                    _label(state, ours)
+                    _leave(sibling, [_named(row, _given) for row in ours])
+        except HeldError:
+            _dissolve(state, _standing_there(directory, numbers, rows))
+        except _UNREADABLE as error:
+            log.debug("%s: rows that came from there may stand there, too: %s", directory, error)
+            continue
+        state.journal.arrived(numbers.values())
+
+
+def _standing_there(
+    directory: Path, numbers: Mapping[int, int], rows: Mapping[int, Operation]
+) -> list[Operation]:
+    """Which of the rows that came from a directory are still seen in it."""
+    seen = {row.id for row in inspect(directory).rows}
+    return [rows[here] for there, here in numbers.items() if there in seen]
 
 
 def _by_directory(origins: dict[int, str]) -> dict[str, dict[int, int]]:
@@ -93,17 +138,30 @@ def _bring_over(
     moving = [row for row in rows if not stays(row)]
     if not moving:
         return 0
+    # (Should this end here, the files go at the recovery of this mount, which keeps none that no row names.)
     _link(moving, sibling.drafts, state.drafts)
     arriving = _renumbered(state, moving)
     name = sibling.directory.name
     state.journal.bring({f"{name}/{old.id}": new for old, new in zip(moving, arriving, strict=True)})
-    sibling.journal.give_away(row.id for row in moving)
+    _let_go(state, sibling, moving, arriving)
     _label(state, arriving)
-    state.journal.arrived()
+    state.journal.arrived(row.id for row in arriving)
     _leave(sibling, moving)
     owner = owner_of(sibling.directory)
     log.info("%d saves that waited for %s are taken over", len(moving), owner and owner.mountpoint)
     return len(moving)
+
+
+def _let_go(
+    state: StateDirectory, sibling: StateDirectory, moving: list[Operation], arriving: list[Operation]
+) -> None:
+    """The rows go there. Those of which that is refused go from here again: two drives would bring them up."""
+    try:
+        sibling.journal.give_away(row.id for row in moving)
+    except AerofsError:
+        numbers = {old.id: new.id for old, new in zip(moving, arriving, strict=True)}
+        _dissolve(state, _standing_there(sibling.directory, numbers, {row.id: row for row in arriving}))
+        raise
 
 
 def _taken_back(state: StateDirectory, sibling: StateDirectory, root: Path) -> list[Operation]:
@@ -135,9 +193,11 @@ def _label(state: StateDirectory, rows: Iterable[Operation]) -> None:
 
 
 def _leave(state: StateDirectory, rows: Iterable[Operation]) -> None:
+    """Files that no row names any more. One that cannot be removed goes at the next mount there."""
     for row in rows:
         for name in row.files:
-            (state.drafts / name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                (state.drafts / name).unlink(missing_ok=True)
 
 
 def _link(rows: Iterable[Operation], source: Path, target: Path) -> None:

@@ -21,12 +21,12 @@ from aerofs.content import labels
 from aerofs.content.blobs import Blobs
 from aerofs.content.draft import local_error, sync_directory
 from aerofs.content.salvage import sound_journal
-from aerofs.errors import ConfigError, LocalIOError, NoSpaceError
+from aerofs.errors import ConfigError, HeldError, LocalIOError, NoSpaceError
 
 LOCK = "lock"
 JOURNAL = "journal.sqlite"
 DRAFTS = "drafts"
-_OWNER = "mount.json"
+OWNER = "mount.json"
 
 _HOLD_PAUSE = 0.02
 _INSTANT = 0.1
@@ -71,7 +71,8 @@ class StateDirectory:
 
         Raises:
             NoSpaceError: The disk is full.
-            ConfigError: It cannot be used, or another process holds it.
+            HeldError: Another process holds it.
+            ConfigError: It cannot be used.
         """
         self.directory = directory
         self.drafts = directory / DRAFTS
@@ -111,7 +112,7 @@ class StateDirectory:
                 # A mount does not fail for a visitor; a visitor goes away.
                 patience = _VISIT if not self._visiting and is_visited(self._lock) else _INSTANT
                 if time.monotonic() - begun > patience:
-                    raise ConfigError(
+                    raise HeldError(
                         f"the state directory {self.directory} is held by process "
                         f"{holder(self._lock) or '(unknown)'}: this drive is already mounted"
                     ) from None
@@ -148,10 +149,23 @@ class Store(StateDirectory):
         opened.callback(self.blobs.close)
 
 
+def is_state_directory(directory: Path) -> bool:
+    """Whether a mount has, or had, its state there.
+
+    Raises:
+        OSError: That cannot be told.
+    """
+    try:
+        (directory / LOCK).lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
 def owner_of(directory: Path) -> Owner | None:
     """Whose state a directory keeps; None where nothing readable tells it."""
     try:
-        return _OWNER_JSON.validate_json((directory / _OWNER).read_bytes())
+        return _OWNER_JSON.validate_json((directory / OWNER).read_bytes())
     except (OSError, ValidationError):
         return None
 
@@ -171,7 +185,7 @@ def _write_owner(directory: Path, owner: Owner) -> None:
     """At once and as a whole, also over a loss of power."""
     if owner_of(directory) == owner:
         return
-    path, fresh = directory / _OWNER, directory / f"{_OWNER}.new"
+    path, fresh = directory / OWNER, directory / f"{OWNER}.new"
     with fresh.open("w", encoding="utf-8") as file:
         json.dump(asdict(owner), file, ensure_ascii=False, indent=2)
         file.flush()

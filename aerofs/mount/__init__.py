@@ -57,7 +57,7 @@ def run(settings: Settings, *, ready: Callable[[], None], tell: Callable[[str], 
     try:
         _admit_many_files()
         _let_finish(state_directory(settings), tell)
-        trio.run(_live, settings, ready, strict_exception_groups=True)
+        trio.run(_live, settings, ready, tell, strict_exception_groups=True)
     except ExceptionGroup as group:
         raise _first(group) from group
 
@@ -109,9 +109,9 @@ def _first(group: ExceptionGroup[Exception]) -> Exception:
     return error
 
 
-async def _live(settings: Settings, ready: Callable[[], None]) -> None:
+async def _live(settings: Settings, ready: Callable[[], None], tell: Callable[[str], object]) -> None:
     with Store(state_directory(settings), owner(settings)) as store:
-        _adopt_siblings(settings, store)
+        _adopt_siblings(settings, store, tell)
         async with Platform(settings) as platform, trio.open_nursery() as background:
             kernel = KernelCaches(background)
             filesystem, catalog = compose(settings, store, platform, kernel, background)
@@ -123,11 +123,11 @@ async def _live(settings: Settings, ready: Callable[[], None]) -> None:
             background.cancel_scope.cancel()
 
 
-def _adopt_siblings(settings: Settings, store: Store) -> None:
+def _adopt_siblings(settings: Settings, store: Store, tell: Callable[[str], object]) -> None:
     """What waits for other mount points of the same person that are not mounted; a place of one's own has none."""
     root = default_state_dir()
     if store.directory.parent == root:
-        adopt(store, owner(settings), root, stays=stays_here)
+        adopt(store, owner(settings), root, stays=stays_here, tell=tell)
 
 
 def stays_here(row: Operation) -> bool:

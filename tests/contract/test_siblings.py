@@ -1,10 +1,11 @@
 """What waits for another mount point of the same person arrives with the next mount: all of it, once, by whomever."""
 
+import errno
 import itertools
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -40,10 +41,13 @@ TWO = replace(ONE, mountpoint="/mnt/two")
 SAVED = [("1/scan/a.txt", b"newest a"), ("1/scan/b.txt", b"new b")]
 
 
-def take_over(office: Office, mine: str = "two", owner: Owner = TWO) -> int:
-    """The start of a mount."""
+def take_over(office: Office, mine: str = "two", owner: Owner = TWO, *, told: list[str] | None = None) -> int:
+    """The start of a mount. `told`: what it says; None where it is to say nothing."""
+    said: list[str] = [] if told is None else told
     with Store(office.disk / mine, owner) as store:
-        return siblings.adopt(store, owner, office.disk, stays=stays_here)
+        came = siblings.adopt(store, owner, office.disk, stays=stays_here, tell=said.append)
+    assert told is not None or said == []
+    return came
 
 
 async def left_behind(office: Office, *, refused: bool = False) -> None:
@@ -135,8 +139,142 @@ async def test_a_newer_siblings_journal_is_let_alone(office: Office) -> None:
     with sqlite3.connect(office.disk / "one" / "journal.sqlite") as database:
         database.execute("PRAGMA user_version=99")
     database.close()
-    assert take_over(office) == 0
+    told: list[str] = []
+    assert take_over(office, told=told) == 0
+    assert "made by a newer aerofs" in told[0]
     assert len(inspect(office.disk / "one").rows) == 3
+
+
+def _in_place_of(path: Path, *, directory: bool) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    if directory:
+        path.mkdir()
+    else:
+        path.write_bytes(b"no directory")
+
+
+def _foreign_draft(one: Path) -> None:
+    """A draft that can neither be linked nor read, as where the disk fails under it."""
+    _in_place_of(next(path for path in (one / "drafts").iterdir()), directory=True)
+
+
+def _foreign_journal(one: Path) -> None:
+    for path in one.glob("journal.sqlite*"):
+        path.unlink()
+    (one / "journal.sqlite").mkdir()
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "lock": (lambda one: _in_place_of(one / "lock", directory=True), "Is a directory"),
+    "drafts": (lambda one: _in_place_of(one / "drafts", directory=False), "File exists"),
+    "draft": (_foreign_draft, "bringing over"),
+    "journal": (_foreign_journal, "journal.sqlite"),
+    "owner": (lambda one: (one / "mount.json").write_bytes(b"\0" * 80), "mount.json"),
+}
+
+
+def _disk(directory: Path) -> dict[str, bytes]:
+    return {
+        str(path): path.read_bytes()
+        for path in directory.rglob("*")
+        if path.is_file() and path.name != "lock"
+    }
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+async def test_a_sibling_that_cannot_be_taken_over_is_told_of_and_left_as_it_is(
+    office: Office, damage: str
+) -> None:
+    await left_behind(office)
+    harm, why = DAMAGES[damage]
+    harm(office.disk / "one")
+    before = _disk(office.disk / "one")
+    told: list[str] = []
+    assert take_over(office, told=told) == 0
+    (sentence,) = told
+    assert str(office.disk / "one") in sentence
+    assert why in sentence
+    assert _disk(office.disk / "one") == before
+    # It is seen without a mount, and nothing of it stays with ours.
+    left = inspect(office.disk / "one")
+    assert left.rows or left.troubles
+    async with office.mounted("two") as drive:
+        drive.assert_nothing_left()
+
+
+async def test_what_waits_for_other_siblings_is_taken_over_beside_one_that_may_not_be_read(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await left_behind(office)
+    shut = office.disk / "away"
+    with StateDirectory(shut, replace(ONE, mountpoint="/mnt/away")) as state:
+        await state.journal.record(OTHER)
+    look = Path.lstat
+
+    def refused(path: Path) -> os.stat_result:
+        if path.parent == shut:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return look(path)
+
+    told: list[str] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "lstat", refused)
+        assert take_over(office, told=told) == 2
+    (sentence,) = told
+    assert str(shut) in sentence
+    assert "Permission denied" in sentence
+    await arrives(office)
+
+
+async def test_rows_that_a_sibling_does_not_let_go_stay_its_own(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its disk refuses to write: were they performed here, its own mount would bring them up once more."""
+    await left_behind(office)
+    before = inspect(office.disk / "one").rows
+    give_away = Journal.give_away
+
+    def refused(journal: Journal, rows: Iterable[int]) -> None:
+        if "one" in journal._path.parts:
+            raise errors.LocalIOError("the journal: disk I/O error")
+        give_away(journal, rows)
+
+    told: list[str] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "give_away", refused)
+        assert take_over(office, told=told) == 0
+    assert "disk I/O error" in told[0]
+    assert inspect(office.disk / "two").rows == ()
+    assert list((office.disk / "two" / "drafts").iterdir()) == []
+    assert inspect(office.disk / "one").rows == before
+    assert take_over(office) == 2
+    await arrives(office)
+
+
+async def test_what_was_half_taken_is_kept_where_its_sibling_cannot_be_read_any_more(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await left_behind(office)
+    Store(office.disk / "two", TWO).close()
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "give_away", lambda *_: (_ for _ in ()).throw(_Killed()))
+        with pytest.raises(_Killed):
+            take_over(office)
+    (office.disk / "one" / "lock").unlink()
+    (office.disk / "one" / "lock").mkdir()
+    told: list[str] = []
+    assert take_over(office, told=told) == 0
+    assert len(told) == 1
+    assert len(inspect(office.disk / "two").rows) == 2
+    # It can be read again before they were brought up: they are let go there.
+    (office.disk / "one" / "lock").rmdir()
+    (office.disk / "one" / "lock").touch()
+    assert take_over(office) == 0
+    assert all(stays_here(row) for row in inspect(office.disk / "one").rows)
+    await arrives(office)
 
 
 @pytest.mark.complains
@@ -241,8 +379,8 @@ async def test_a_mount_at_the_usual_place_looks_for_siblings_and_one_with_a_plac
     (office.disk / "one").rename(office.disk / "aerofs" / "one")
     Store(office.disk / "aerofs" / "one", mount.owner(settings)).close()
     with Store(office.disk / "own", mount.owner(settings)) as store:
-        mount._adopt_siblings(settings.model_copy(update={"state_dir": office.disk / "own"}), store)
+        mount._adopt_siblings(settings.model_copy(update={"state_dir": office.disk / "own"}), store, print)
         assert store.journal.load() == []
     with Store(mount.state_directory(settings), mount.owner(settings)) as store:
-        mount._adopt_siblings(settings, store)
+        mount._adopt_siblings(settings, store, print)
         assert len(store.journal.load()) == 2
