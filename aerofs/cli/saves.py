@@ -14,7 +14,7 @@ from aerofs import control
 from aerofs.cli import exporting, mounts, showing
 from aerofs.content import decisions, inspection
 from aerofs.content.decisions import Unmounted
-from aerofs.errors import AerofsError, ConfigError, NotFoundError, RefusedError
+from aerofs.errors import AerofsError, ConfigError, DeadlineError, NotFoundError, RefusedError
 
 _DECISION_BOUND = 60.0
 """Seconds without an answer to a decision after which the mount counts as stuck."""
@@ -210,9 +210,11 @@ def _export(save: dict[str, Any], target: str, *, force: bool) -> None:
 def _content(found: mounts.Found, number: int) -> dict[str, Any]:
     if found.socket is not None:
         return dict(control.call(found.socket, "content", save=number))
-    directory = _directory(found)
-    left = inspection.inspect(directory)
-    row = next(row for row in left.rows if row.id == number)
+    # To look disturbs nobody: neither one that holds the directory and does not answer, nor a damaged journal.
+    left = inspection.inspect(Path(found.status["state_dir"]))
+    row = next((row for row in left.rows if row.id == number), None)
+    if row is None:
+        raise decisions.unknown(number)
     file = left.file(row)
     if file is None:
         raise decisions.no_bytes(row)
@@ -239,10 +241,18 @@ def _with(number: int, found: list[mounts.Found]) -> mounts.Found:
 
 
 def _directory(found: mounts.Found) -> Path:
-    if found.directory is None and found.status.get("pid"):
-        raise NotFoundError(
-            f"{found.place}: process {found.status.get('pid')} is at work on it; wait for its end"
-        )
+    """The state directory, to be changed.
+
+    Raises:
+        AerofsError: That is for somebody else to do, or for nobody.
+    """
+    if found.directory is None and (pid := found.status.get("pid")):
+        if found.status["mounted"]:
+            raise DeadlineError(
+                f"{found.place}: process {pid} does not answer, and nothing is decided without it: wait for it, or end "
+                f"it (kill -KILL {pid}) and mount there again; 'aerofs saves export' copies the bytes meanwhile"
+            )
+        raise NotFoundError(f"{found.place}: process {pid} is at work on it; wait for its end")
     if found.troubles or found.directory is None:
         told = "; ".join(found.troubles) or f"{found.place} cannot be asked"
         raise AerofsError(f"{told}; it is not changed before a mount has recovered it")

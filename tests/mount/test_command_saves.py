@@ -189,6 +189,24 @@ def test_a_conflict_is_shown_by_status_with_both_names(drive: Drive, paper: Pape
     assert f"ours stands beside it as {conflict['ours']}" in status(drive)
 
 
+def test_a_save_of_a_mount_that_was_stopped_is_copied_out(
+    platform: LocalPlatform, mounting: Mounting
+) -> None:
+    paper = _paper(mounting(platform)).warm()
+    drive = paper.drive
+    number = refused(paper, "new", b"precious")
+    drive.signal(signal.SIGSTOP)
+    try:
+        exported = decide(drive, "export", str(number), "-")
+        discarded = decide(drive, "discard", str(number), "--yes")
+    finally:
+        drive.signal(signal.SIGCONT)
+    assert said(exported) == "precious"
+    assert (discarded.returncode, discarded.stdout) == (1, "")
+    assert f"process {drive.pid} does not answer" in discarded.stderr
+    assert [save["id"] for save in drive.saves()] == [number]
+
+
 # --- how long a close waits, and how much may wait --------------------------------------------------------------
 
 

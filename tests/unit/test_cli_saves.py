@@ -394,6 +394,32 @@ def test_a_stuck_mount_is_shown_once_with_what_waits_in_it(
         assert (len(shown["saves"]), shown["troubles"]) == (1, ["gave no answer"])
 
 
+@pytest.mark.parametrize("mounted", [True, False], ids=["stuck", "ending"])
+def test_what_a_process_holds_that_does_not_answer_is_exported_and_decided_about_only_without_it(
+    mounted: bool,
+    left: Left,
+    standing: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if not mounted:
+        monkeypatch.setattr(mountpoint, "mounts", list)
+    row, growing = left.add("a", HELD, replace(HELD, state=State.LOCAL, accepted=3))
+    with StateDirectory(left.root / "a") as state:
+        state.journal.put([row])  # in the log of the database, as a process leaves it that was stopped
+        for number, data in ((row.id, b"bytes"), (growing.id, b"byt")):
+            assert run("saves", "export", number, tmp_path / str(number), "--mount", standing) == 0
+            assert (tmp_path / str(number)).read_bytes() == data
+        capsys.readouterr()
+        for words in (["retry", row.id], ["discard", row.id, "--yes"]):
+            assert run("saves", *words) == 1
+            (told,) = capsys.readouterr().err.splitlines()
+            assert f"process {os.getpid()}" in told
+            assert ("aerofs saves export" in told) == mounted
+        assert state.journal.load() == [row, growing]
+
+
 def test_a_mount_that_just_ends_is_not_told_twice(
     left: Left, standing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
