@@ -394,16 +394,16 @@ def test_a_stuck_mount_is_shown_once_with_what_waits_in_it(
         assert (len(shown["saves"]), shown["troubles"]) == (1, ["gave no answer"])
 
 
-@pytest.mark.parametrize("mounted", [True, False], ids=["stuck", "ending"])
+@pytest.mark.parametrize("state_of_mount", ["stuck", "ending"])
 def test_what_a_process_holds_that_does_not_answer_is_exported_and_decided_about_only_without_it(
-    mounted: bool,
+    state_of_mount: str,
     left: Left,
     standing: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    if not mounted:
+    if state_of_mount == "ending":
         monkeypatch.setattr(mountpoint, "mounts", list)
     row, growing = left.add("a", HELD, replace(HELD, state=State.LOCAL, accepted=3))
     with StateDirectory(left.root / "a") as state:
@@ -416,7 +416,7 @@ def test_what_a_process_holds_that_does_not_answer_is_exported_and_decided_about
             assert run("saves", *words) == 1
             (told,) = capsys.readouterr().err.splitlines()
             assert f"process {os.getpid()}" in told
-            assert ("aerofs saves export" in told) == mounted
+            assert ("aerofs saves export" in told) == (state_of_mount == "stuck")
         assert state.journal.load() == [row, growing]
 
 
