@@ -3,9 +3,10 @@
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Never
 
 import httpx
 import pytest
@@ -13,7 +14,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from aerofs.content.store import Store
-from aerofs.errors import NotFoundError
+from aerofs.errors import DeniedError, NoSpaceError, NotFoundError, UnavailableError
 from aerofs.filesystem import Filesystem
 from aerofs.filesystem.attributes import Attributes
 from aerofs.filesystem.nodes import FileNode
@@ -21,7 +22,7 @@ from aerofs.filesystem.outcomes import BESIDE_WAIT
 from aerofs.mount import compose
 from aerofs.namespace.inodes import ROOT
 from aerofs.platform import Platform
-from aerofs.sandbox import FieldSpec, Sandbox, SandboxConfig, serving
+from aerofs.sandbox import Access, FieldSpec, Sandbox, SandboxConfig, serving
 from aerofs.settings import Settings
 
 WRITE_NEW = os.O_WRONLY | os.O_CREAT
@@ -195,6 +196,10 @@ class Drive:
         self.filesystem.close_directory(number)
         return sorted(listed)
 
+    async def shown(self, path: str) -> dict[str, bytes]:
+        """The files of a directory, by name."""
+        return {name: await self.read(f"{path}/{name}") for name in await self.names(path)}
+
     def states(self) -> dict[str, str]:
         """The saves that `aerofs status` would show."""
         return {save["path"].rpartition("/")[2]: save["state"] for save in self.filesystem.saves()}
@@ -281,6 +286,18 @@ class Office:
             DEFINITION, self.documents[document], value_path, name, data
         )
 
+    def tidy_up(self, place: str, data: bytes) -> None:
+        """Somebody else deletes what has these bytes in a field (`1/scan`, …)."""
+        document, value_path = place.split("/")
+        platform = self.sandbox.platform
+        for each in platform.attachments(DEFINITION, self.documents[document], value_path):
+            if each.data == data:
+                platform.remove_attachment(each.id)
+
+    def permit(self, access: Access) -> None:
+        """What the token of the drives may do from now on."""
+        self.sandbox.tokens[self.sandbox.token] = access
+
     def stored(self, *fields: str) -> list[tuple[str, bytes]]:
         """What the platform holds of the fields (`1/scan`, …), in the order of names; without any: of all."""
         found = []
@@ -346,3 +363,23 @@ async def until(condition: Callable[[], object]) -> None:
     with trio.fail_after(20):
         while not condition():  # noqa: ASYNC110 -- that is what it is for
             await trio.sleep(0.05)
+
+
+async def queued(drive: Drive, path: str, data: bytes) -> None:
+    """A save that waits for the platform: close() told of it."""
+    with pytest.raises(UnavailableError):
+        await drive.write(path, data)
+
+
+async def refused(drive: Drive, path: str, data: bytes, *, told: bool = False) -> None:
+    """A save that the platform refused: after close() accepted it (at a `close_wait` of 0), or `told` by close()."""
+    drive.office.permit(Access(read_only=True))
+    with pytest.raises(DeniedError) if told else nullcontext():
+        await drive.write(path, data)
+    await until(lambda: drive.states().get(path.rpartition("/")[2]) == "held")
+    drive.office.permit(Access())
+
+
+async def journal_full(*_given: object, **_named: object) -> Never:
+    """In the place of whatever writes to the journal."""
+    raise NoSpaceError("the journal: the local disk is full")

@@ -8,9 +8,10 @@ import trio
 
 from aerofs.content.draft import Draft
 from aerofs.content.journal import Journal
-from aerofs.errors import NoSpaceError, RefusedError
-from tests.contract.conftest import WRITE_NEW, Drive, Office, until
-from tests.contract.test_filesystem_names_taken import FIELD, A, B, refused, written
+from aerofs.errors import AerofsError, NoSpaceError, RefusedError
+from aerofs.sandbox import Fault
+from tests.contract.conftest import WRITE_NEW, Drive, Office, journal_full, queued, refused, until
+from tests.contract.deaths import FIELD, A, B, written
 
 
 @pytest.fixture(params=[b"old", None], ids=["overwritten", "new"])
@@ -120,7 +121,7 @@ async def test_a_rename_that_is_not_written_leaves_both(
         await refused(drive, A, b"held a")
         rows = drive.store.journal.load()
         with monkeypatch.context() as full:
-            full.setattr(Journal, "_in_thread", full_disk)
+            full.setattr(Journal, "_in_thread", journal_full)
             with pytest.raises(NoSpaceError):
                 await drive.rename(A, B)
         assert drive.store.journal.load() == rows
@@ -129,10 +130,6 @@ async def test_a_rename_that_is_not_written_leaves_both(
         assert office.stored() == ([] if base is None else [("1/scan/b.txt", base)])
         await all_up(drive)
         assert office.stored() == [("1/scan/a.txt", b"held a"), ("1/scan/b.txt", b"held b")]
-
-
-async def full_disk(*_given: object) -> None:
-    raise NoSpaceError("the journal: the local disk is full")
 
 
 @pytest.mark.usefixtures("base")
@@ -175,3 +172,23 @@ async def test_a_removal_that_outlasts_its_wait_takes_what_was_to_be_replaced(
     async with office.mounted("dead") as drive:
         await all_up(drive)
         assert office.stored() == [("1/scan/b.txt", b"later")]
+
+
+async def test_what_waited_under_a_name_is_back_where_the_rename_over_it_is_refused_in_time(
+    office: Office,
+) -> None:
+    renamed = office.add(A, b"ex")
+    office.add(B, b"why")
+    async with office.mounted() as drive:
+        await drive.names(FIELD)
+        assert await drive.read(B) == b"why"
+        office.sandbox.add_fault(Fault("save", "status", count=None))
+        await queued(drive, B, b"why, newer")
+        office.sandbox.platform.remove_attachment(renamed)
+        office.sandbox.clear_faults()
+        with pytest.raises(AerofsError):
+            await drive.rename(A, B)
+        await drive.drained()
+        assert office.stored() == [("1/scan/b.txt", b"why, newer")]
+        assert await drive.shown(FIELD) == {"b.txt": b"why, newer"}
+        drive.assert_nothing_left()

@@ -7,13 +7,14 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import pytest
 import trio
 
 from aerofs.errors import AerofsError
-from aerofs.sandbox import Variants
-from tests.contract.conftest import Drive, Office, until
+from aerofs.sandbox import Fault, Variants
+from tests.contract.conftest import Drive, Office, queued, until
 from tests.contract.power import KINDS, Power
 from tests.contract.test_filesystem_crashes import STORIES, A, B, Story, _plain
 
@@ -165,3 +166,75 @@ async def test_a_save_costs_two_syncs(office: Office, monkeypatch: pytest.Monkey
         await drive.rename(A, "invoice/2/scan/a.txt")
         await drive.drained()
         assert power.syncs == ["commit", "commit"]
+
+
+# -- a file put aside --------------------------------------------------------------------------------------------------
+
+FIELD, BACKUP = A.rpartition("/")[0], f"{B}~"
+
+
+async def _version_put_aside(drive: Drive) -> None:
+    """An editor's backup is the old file itself."""
+    drive.office.add(B, b"old b")
+    await drive.rename(B, BACKUP)
+
+
+async def _version_put_aside_and_kept(drive: Drive) -> None:
+    """Somebody wrote to the backup in the meantime."""
+    drive.office.add(B, b"older")
+    handle = await drive.open(B, os.O_RDWR)
+    await drive.rename(B, BACKUP)
+    await drive.filesystem.write(handle, 0, b"old b")
+    await drive.close(handle)
+
+
+async def _queued_save_put_aside(drive: Drive) -> None:
+    drive.office.sandbox.add_fault(Fault("save", "status", status=503, count=None))
+    await queued(drive, B, b"old b")
+    await drive.rename(B, BACKUP)
+    drive.office.sandbox.clear_faults()
+
+
+ASIDE = {
+    "what the platform has": _version_put_aside,
+    "what was written since": _version_put_aside_and_kept,
+    "a save that waits": _queued_save_put_aside,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ASIDE)
+async def test_a_file_put_aside_outlives_the_power(
+    office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, kind: str
+) -> None:
+    """The platform has it no more as soon as a new file of its name stands there."""
+    with monkeypatch.context() as patched:
+        power = Power(tmp_path / "alive", patched)
+        async with office.mounted("alive") as drive:
+            await ASIDE[name](drive)
+            await drive.write(B, b"new b")
+            await drive.drained()
+            assert office.stored() == [("1/scan/b.txt", b"new b")]
+            power.lose(tmp_path / "dead", kind)
+    async with office.mounted("dead") as drive:
+        await drive.drained()
+        assert await drive.names(FIELD) == ["b.txt", "b.txt~"]
+        assert await drive.read(BACKUP) == b"old b"
+        assert await drive.read(B) == b"new b"
+        assert office.stored() == [("1/scan/b.txt", b"new b")]
+
+
+async def test_a_save_behind_a_backup_costs_three_syncs(
+    office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row of the backup needs none of its own: it is older than that of the save, in the same log."""
+    office.add(B, b"old b")
+    with monkeypatch.context() as patched:
+        power = Power(tmp_path / "state", patched)
+        async with office.mounted() as drive:
+            for _ in range(2):
+                power.syncs.clear()
+                await drive.rename(B, BACKUP)
+                await drive.write(B, b"new b")
+                await drive.drained()
+                assert power.syncs == ["draft", "draft", "commit"]

@@ -5,15 +5,13 @@ be replaced; and a file that has a row at all has one at any moment.
 """
 
 import os
-from pathlib import Path
 
 import pytest
 
 from aerofs import errors
 from aerofs.sandbox import Fault
-from tests.contract.conftest import WRITE_NEW, Drive, Office
-from tests.contract.power import KINDS, Power
-from tests.contract.test_filesystem_names_taken import (
+from tests.contract.conftest import WRITE_NEW, Drive, Office, refused
+from tests.contract.deaths import (
     BACKUP,
     CUT_OFF,
     FIELD,
@@ -24,32 +22,30 @@ from tests.contract.test_filesystem_names_taken import (
     Passed,
     Story,
     held_at_every_death,
-    refused,
     written,
 )
 
 OTHER = f"{FIELD}/b.part"
 
 
-async def _held_and_written_on(drive: Drive, passed: Passed) -> None:
-    """Its save waits, what was synced since has a row of its own: both get the name in one moment."""
-    await drive.read(B)
-    await refused(drive, A, b"one")
-    async with written(drive, A, os.O_RDWR, b"two") as handle:
+async def _synced_and_renamed(drive: Drive, passed: Passed, path: str, flags: int, data: bytes) -> None:
+    async with written(drive, path, flags, data) as handle:
         await drive.filesystem.fsync(handle)
         passed(1)
-        await drive.rename(A, B)
+        await drive.rename(path, B)
         passed(2)
         await drive.close(handle)
 
 
 async def _standing_and_written_on(drive: Drive, passed: Passed) -> None:
-    async with written(drive, A, os.O_RDWR, b"two") as handle:
-        await drive.filesystem.fsync(handle)
-        passed(1)
-        await drive.rename(A, B)
-        passed(2)
-        await drive.close(handle)
+    await _synced_and_renamed(drive, passed, A, os.O_RDWR, b"two")
+
+
+async def _held_and_written_on(drive: Drive, passed: Passed) -> None:
+    """Its save waits, what was synced since has a row of its own: both get the name in one moment."""
+    await drive.read(B)
+    await refused(drive, A, b"one")
+    await _synced_and_renamed(drive, passed, A, os.O_RDWR, b"two")
 
 
 async def _over_a_held_save_and_synced(drive: Drive, passed: Passed) -> None:
@@ -65,21 +61,11 @@ async def _over_a_held_save_and_synced(drive: Drive, passed: Passed) -> None:
 
 async def _synced_and_over_a_held_save(drive: Drive, passed: Passed) -> None:
     await refused(drive, B, b"held b")
-    async with written(drive, A, WRITE_NEW, b"new") as handle:
-        await drive.filesystem.fsync(handle)
-        passed(1)
-        await drive.rename(A, B)
-        passed(2)
-        await drive.close(handle)
+    await _synced_and_renamed(drive, passed, A, WRITE_NEW, b"new")
 
 
 async def _published_while_open(drive: Drive, passed: Passed) -> None:
-    async with written(drive, TEMPORARY, WRITE_NEW, b"new") as handle:
-        await drive.filesystem.fsync(handle)
-        passed(1)
-        await drive.rename(TEMPORARY, B)
-        passed(2)
-        await drive.close(handle)
+    await _synced_and_renamed(drive, passed, TEMPORARY, WRITE_NEW, b"new")
 
 
 async def _kept_under_another_local_name(drive: Drive, passed: Passed) -> None:
@@ -172,74 +158,3 @@ STORIES = {
 @pytest.mark.parametrize("name", STORIES)
 async def test_a_death_at_any_write_of_the_journal_keeps_the_name(office: Office, name: str) -> None:
     await held_at_every_death(office, STORIES[name])
-
-
-# -- the power fails ---------------------------------------------------------------------------------------------------
-
-
-async def _version_put_aside(drive: Drive) -> None:
-    """An editor's backup is the old file itself."""
-    drive.office.add(B, b"old b")
-    await drive.rename(B, BACKUP)
-
-
-async def _version_put_aside_and_kept(drive: Drive) -> None:
-    """Somebody wrote to the backup in the meantime."""
-    drive.office.add(B, b"older")
-    handle = await drive.open(B, os.O_RDWR)
-    await drive.rename(B, BACKUP)
-    await drive.filesystem.write(handle, 0, b"old b")
-    await drive.close(handle)
-
-
-async def _queued_save_put_aside(drive: Drive) -> None:
-    drive.office.sandbox.add_fault(Fault("save", "status", status=503, count=None))
-    with pytest.raises(errors.UnavailableError):
-        await drive.write(B, b"old b")
-    await drive.rename(B, BACKUP)
-    drive.office.sandbox.clear_faults()
-
-
-ASIDE = {
-    "what the platform has": _version_put_aside,
-    "what was written since": _version_put_aside_and_kept,
-    "a save that waits": _queued_save_put_aside,
-}
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", ASIDE)
-async def test_a_file_put_aside_outlives_the_power(
-    office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, kind: str
-) -> None:
-    """The platform has it no more as soon as a new file of its name stands there."""
-    with monkeypatch.context() as patched:
-        power = Power(tmp_path / "alive", patched)
-        async with office.mounted("alive") as drive:
-            await ASIDE[name](drive)
-            await drive.write(B, b"new b")
-            await drive.drained()
-            assert office.stored() == [("1/scan/b.txt", b"new b")]
-            power.lose(tmp_path / "dead", kind)
-    async with office.mounted("dead") as drive:
-        await drive.drained()
-        assert await drive.names(FIELD) == ["b.txt", "b.txt~"]
-        assert await drive.read(BACKUP) == b"old b"
-        assert await drive.read(B) == b"new b"
-        assert office.stored() == [("1/scan/b.txt", b"new b")]
-
-
-async def test_a_save_behind_a_backup_costs_three_syncs(
-    office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The row of the backup needs none of its own: it is older than that of the save, in the same log."""
-    office.add(B, b"old b")
-    with monkeypatch.context() as patched:
-        power = Power(tmp_path / "state", patched)
-        async with office.mounted() as drive:
-            for _ in range(2):
-                power.syncs.clear()
-                await drive.rename(B, BACKUP)
-                await drive.write(B, b"new b")
-                await drive.drained()
-                assert power.syncs == ["draft", "draft", "commit"]
