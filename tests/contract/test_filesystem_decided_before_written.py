@@ -12,29 +12,19 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from aerofs.content.journal import Journal
 from aerofs.content.operations import Operation
 from aerofs.errors import AerofsError, NoSpaceError
-from aerofs.sandbox import Access, Fault
-from tests.contract.conftest import Drive, Office, later, until
+from aerofs.sandbox import Fault
+from tests.contract.conftest import Drive, Office, journal_full, later, queued, refused, until
 
 FIELD = "invoice/1/scan"
 A, B, PART = f"{FIELD}/a.txt", f"{FIELD}/b.txt", f"{FIELD}/a.part"
 
 
-async def refused(drive: Drive, path: str, data: bytes) -> None:
-    """A save that the platform does not take."""
-    tokens, token = drive.office.sandbox.tokens, drive.office.sandbox.token
-    tokens[token] = Access(read_only=True)
-    with suppress(AerofsError):
-        await drive.write(path, data)
-    await until(lambda: drive.states().get(path.rpartition("/")[2]) == "held")
-    tokens[token] = Access()
-
-
 async def _new(drive: Drive) -> None:
-    await refused(drive, B, b"new")
+    await refused(drive, B, b"new", told=True)
 
 
 async def _overwritten(drive: Drive) -> None:
-    await refused(drive, A, b"new")
+    await refused(drive, A, b"new", told=True)
 
 
 async def _renamed(drive: Drive) -> None:
@@ -69,7 +59,7 @@ async def test_a_discard_that_is_not_written_has_not_happened(
         before = (drive.filesystem.saves(), await drive.names(FIELD))
         rows = drive.store.journal.load()
         with monkeypatch.context() as full:
-            full.setattr(Journal, "_in_thread", no_space)
+            full.setattr(Journal, "_in_thread", journal_full)
             for save in before[0]:
                 with pytest.raises(NoSpaceError):
                     await drive.filesystem.waiting.discard(save["id"])
@@ -96,10 +86,6 @@ def _told(saves: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
     return [(save["id"], save["path"], save["state"], save["withdrawn"]) for save in saves]
 
 
-async def no_space(*_given: object) -> None:
-    raise NoSpaceError("the journal: the local disk is full")
-
-
 @pytest.mark.parametrize("base", [b"old", None], ids=["overwritten", "new"])
 @pytest.mark.parametrize("answered", [False, True], ids=["unsent", "answered"])
 async def test_a_removal_that_is_not_written_takes_nothing_back_from_a_save_under_way(
@@ -113,7 +99,7 @@ async def test_a_removal_that_is_not_written_takes_nothing_back_from_a_save_unde
         if operation.cancelled and durable:
             reached.set()
             await full.wait()
-            raise NoSpaceError("the journal: the local disk is full")
+            await journal_full()
         await step(journal, operation, durable=durable)
 
     monkeypatch.setattr(Journal, "step", slow)
@@ -181,11 +167,11 @@ async def test_a_file_put_aside_is_back_once_that_can_be_written(
     office.add(A, b"old")
     async with office.mounted() as drive:
         await drive.read(A)
-        await refused(drive, A, b"two")
+        await refused(drive, A, b"two", told=True)
         await drive.rename(A, f"{A}~")
         rows = drive.store.journal.load()
         with monkeypatch.context() as full:
-            full.setattr(Journal, "_in_thread", no_space)
+            full.setattr(Journal, "_in_thread", journal_full)
             with pytest.raises(NoSpaceError):
                 await drive.rename(f"{A}~", A)
             await later(clock, 61)
@@ -200,3 +186,49 @@ async def test_a_file_put_aside_is_back_once_that_can_be_written(
         await drive.drained()
         assert await drive.names(FIELD) == ["a.txt"]
         assert await drive.read(A) == b"two"
+
+
+async def _saved_while_away(drive: Drive) -> None:
+    """Both files were read; the first was saved while the platform is away."""
+    await drive.read(A)
+    await drive.read(B)
+    drive.network.away = True
+    await queued(drive, A, b"new a")
+
+
+async def test_a_rename_that_could_not_be_journalled_has_not_happened(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office.add(A, b"old a")
+    office.add(B, b"old b")
+    async with office.mounted() as drive:
+        await _saved_while_away(drive)
+        with monkeypatch.context() as full:
+            full.setattr(drive.store.journal, "record", journal_full)
+            with pytest.raises(NoSpaceError):
+                await drive.rename(A, B)
+        assert await drive.names(FIELD) == ["a.txt", "b.txt"]
+        assert drive.states() == {"a.txt": "queued"}
+        await drive.back()
+        assert office.stored("1/scan") == [("1/scan/a.txt", b"new a"), ("1/scan/b.txt", b"old b")]
+        assert await drive.read(A) == b"new a"
+        assert await drive.read(B) == b"old b"
+        drive.assert_nothing_left()
+
+
+async def test_a_removal_that_could_not_be_journalled_has_not_happened(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office.add(A, b"old a")
+    office.add(B, b"old b")
+    async with office.mounted() as drive:
+        await _saved_while_away(drive)
+        with monkeypatch.context() as full:
+            full.setattr(drive.store.journal, "step", journal_full)
+            with pytest.raises(NoSpaceError):
+                await drive.remove(A)
+        assert await drive.names(FIELD) == ["a.txt", "b.txt"]
+        assert drive.states() == {"a.txt": "queued"}
+        await drive.back()
+        assert office.stored("1/scan") == [("1/scan/a.txt", b"new a"), ("1/scan/b.txt", b"old b")]
+        drive.assert_nothing_left()

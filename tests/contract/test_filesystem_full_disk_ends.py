@@ -15,8 +15,7 @@ from aerofs.content.journal import Journal
 from aerofs.content.operations import Operation
 from aerofs.errors import AerofsError, DeniedError, NoSpaceError
 from aerofs.sandbox import Access, Fault
-from tests.contract.conftest import Drive, Office, later, until
-from tests.contract.test_filesystem_decided_before_written import no_space, refused
+from tests.contract.conftest import Drive, Office, journal_full, later, refused, until
 
 FIELD = "invoice/1/scan"
 A, B, PART = f"{FIELD}/a.txt", f"{FIELD}/b.txt", f"{FIELD}/a.part"
@@ -53,13 +52,13 @@ async def test_a_save_outlives_a_refused_removal_that_could_not_be_taken_back(
 
     async def full(journal: Journal, operation: Operation, *, durable: bool = False) -> None:
         if durable and not operation.cancelled:
-            await no_space()
+            await journal_full()
         await step(journal, operation, durable=durable)
 
     office.add(A, b"old")
     async with office.mounted("alive") as drive:
         await drive.names(FIELD)
-        await refused(drive, A, b"new")
+        await refused(drive, A, b"new", told=True)
         office.sandbox.tokens[office.sandbox.token] = Access(read_only=True)
         with monkeypatch.context() as patched:
             patched.setattr(Journal, "step", full)
@@ -98,7 +97,7 @@ async def test_a_synced_draft_that_met_an_error_is_there_as_long_as_its_row(
             with pytest.raises(NoSpaceError):
                 await drive.filesystem.write(handle, 6, b"more")
         with monkeypatch.context() as full:
-            full.setattr(Journal, "_in_thread", no_space)
+            full.setattr(Journal, "_in_thread", journal_full)
             if start_over:
                 truncating = await drive.open(A, os.O_WRONLY | os.O_TRUNC)
                 await drive.filesystem.release(truncating)
@@ -124,7 +123,7 @@ class Disk:
             if self.armed:
                 self.left -= 1
                 if self.left < 0:
-                    await no_space()
+                    await journal_full()
             return await in_thread(journal, work)
 
         monkeypatch.setattr(Journal, "_in_thread", limited)
@@ -149,7 +148,7 @@ async def test_both_files_of_a_rename_in_vain_keep_what_they_are(
         if moved is PART:
             await drive.write(PART, b"x")
         if target == "held":
-            await refused(drive, Y, b"y")
+            await refused(drive, Y, b"y", told=True)
         for kind in ("copy", "save"):
             office.sandbox.add_fault(Fault(kind, "status", status=403, count=None))
         disk.armed, error = True, None
@@ -234,7 +233,7 @@ async def test_who_goes_over_a_colleagues_file_also_replaces_what_was_put_aside_
     async with office.mounted() as drive:
         await drive.names(FIELD)
         if aside == "held":
-            await refused(drive, A, b"ours")
+            await refused(drive, A, b"ours", told=True)
         else:
             await drive.write(A, b"ours")
             await drive.drained()
@@ -245,7 +244,7 @@ async def test_who_goes_over_a_colleagues_file_also_replaces_what_was_put_aside_
         drive.filesystem.refresh()
         assert await drive.read(A) == b"theirs"
         if taker == B:
-            await refused(drive, B, b"new")
+            await refused(drive, B, b"new", told=True)
         else:
             await drive.write(taker, b"new")
         await drive.rename(taker, A)

@@ -1,33 +1,17 @@
 """What a platform, or a colleague on it, does between two tries: what was believed before is looked at again."""
 
-from random import Random
+import os
+from contextlib import suppress
 
 import pytest
 import trio
 
 from aerofs import errors
 from aerofs.sandbox import Fault
-from tests.contract.conftest import Drive, Office, until
+from tests.contract.conftest import Office, queued, until
 
 A = "invoice/1/scan/a.txt"
 THERE = "invoice/2/scan/a.txt"
-PICTURE = "invoice/1/photo/a.png"
-FULL = "invoice/1/few/a.txt"
-
-
-async def queued(drive: Drive, path: str, data: bytes) -> None:
-    """A save that close() tells EIO of."""
-    with pytest.raises(errors.UnavailableError):
-        await drive.write(path, data)
-
-
-def tidied_up(office: Office, place: str, data: bytes) -> None:
-    """A colleague deletes what has these bytes."""
-    document, value_path = place.split("/")
-    platform = office.sandbox.platform
-    for each in platform.attachments("invoice", office.documents[document], value_path):
-        if each.data == data:
-            platform.remove_attachment(each.id)
 
 
 # -- ours is gone before the old one is ------------------------------------------------------------------------------
@@ -42,7 +26,7 @@ async def test_the_old_version_is_not_deleted_for_a_new_one_that_a_colleague_del
         office.sandbox.add_fault(Fault("delete", "status", status=503, count=None))
         await queued(drive, A, b"our")
         assert [data for _, data in office.stored()] == [b"old", b"our"]
-        tidied_up(office, "1/scan", b"our")
+        office.tidy_up("1/scan", b"our")
         office.sandbox.clear_faults()
         await drive.drained()
         assert office.stored() == [("1/scan/a.txt", b"our")]
@@ -59,7 +43,7 @@ async def test_the_source_of_a_move_is_not_deleted_for_a_copy_that_a_colleague_d
         office.sandbox.add_fault(Fault("delete", "status", status=503, count=None))
         await drive.rename(A, THERE)
         await until(lambda: drive.states() == {"a.txt": "queued"})
-        tidied_up(office, "2/scan", b"our")
+        office.tidy_up("2/scan", b"our")
         office.sandbox.clear_faults()
         await drive.drained()
         assert office.stored() == [("2/scan/a.txt", b"our")]
@@ -78,7 +62,7 @@ async def test_a_deletion_is_not_repeated_for_a_new_version_that_is_gone_by_now(
         office.sandbox.add_fault(Fault("delete", "status", status=503, count=2, retry_after=retry_after))
         await drive.rename(A, THERE)
         await until(lambda: office.sandbox.requests["delete"])
-        tidied_up(office, "2/scan", b"our")
+        office.tidy_up("2/scan", b"our")
         await drive.drained()
         assert office.stored() == [("2/scan/a.txt", b"our")]
         drive.assert_nothing_left()
@@ -90,7 +74,7 @@ async def test_what_a_colleague_deletes_over_a_crash_is_not_believed_to_stand(of
         assert await drive.read(A) == b"old"
         office.sandbox.add_fault(Fault("delete", "status", status=503, count=None))
         await queued(drive, A, b"our")
-    tidied_up(office, "1/scan", b"our")
+    office.tidy_up("1/scan", b"our")
     office.sandbox.clear_faults()
     async with office.mounted() as drive:
         await drive.drained()
@@ -141,44 +125,6 @@ async def test_what_was_taken_back_though_the_answer_was_lost_is_brought_up_agai
         office.sandbox.clear_faults()
         await drive.drained()
         assert office.stored() == [("1/scan/a.txt", b"our")]
-        drive.assert_nothing_left()
-
-
-# -- what made room, and came back without our hearing of it ---------------------------------------------------------
-
-
-async def _put_back_unheard(office: Office, drive: Drive) -> None:
-    """A save that was refused in a full field; the answer to putting the old version back is lost."""
-    office.sandbox.add_fault(Fault("save", "status", status=403))
-    office.sandbox.add_fault(Fault("save", "drop_answer"))
-    await queued(drive, FULL, b"new")
-    assert office.stored() == [("1/few/a.txt", b"old"), ("1/few/b.txt", b"other")]
-    office.sandbox.clear_faults()
-
-
-async def test_a_removal_takes_the_old_version_along_that_was_put_back_unheard(office: Office) -> None:
-    office.add(FULL, b"old")
-    office.add("invoice/1/few/b.txt", b"other")
-    async with office.mounted() as drive:
-        assert await drive.read(FULL) == b"old"
-        await _put_back_unheard(office, drive)
-        await drive.remove(FULL)
-        await drive.drained()
-        assert office.stored() == [("1/few/b.txt", b"other")]
-        drive.assert_nothing_left()
-
-
-async def test_an_old_version_that_was_put_back_unheard_goes_when_there_is_room_for_both(
-    office: Office,
-) -> None:
-    office.add(FULL, b"old")
-    office.add("invoice/1/few/b.txt", b"other")
-    async with office.mounted() as drive:
-        assert await drive.read(FULL) == b"old"
-        await _put_back_unheard(office, drive)
-        tidied_up(office, "1/few", b"other")
-        await drive.drained()
-        assert office.stored() == [("1/few/a.txt", b"new")]
         drive.assert_nothing_left()
 
 
@@ -236,108 +182,6 @@ async def test_a_copy_is_not_a_colleagues_file_of_its_name_because_the_platform_
         assert office.stored() == [("1/scan/a.txt", b"our"), ("2/scan/a.txt", theirs)]
 
 
-# -- where the platform makes pictures smaller -----------------------------------------------------------------------
-
-
-async def _unheard(office: Office, drive: Drive, ours: bytes, theirs: bytes | None) -> None:
-    """A save that did not arrive, or whose answer was lost; then somebody adds a file of its name."""
-    await drive.names("invoice/1/photo")
-    office.sandbox.add_fault(Fault("save", "drop_answer" if theirs is None else "cut", count=2))
-    await queued(drive, PICTURE, ours)
-    if theirs is not None:
-        office.add(PICTURE, theirs)
-
-
-async def test_a_picture_whose_answer_was_lost_is_recognised_by_what_is_to_be_seen_on_it(
-    office: Office,
-) -> None:
-    ours = photo(1)
-    async with office.mounted() as drive:
-        await _unheard(office, drive, ours, None)
-        office.sandbox.clear_faults()
-        await drive.drained()
-        ((_, stored),) = office.stored()
-        assert stored != ours
-        assert await drive.read(PICTURE) == stored
-        drive.assert_nothing_left()
-
-
-async def test_a_colleagues_picture_of_that_name_is_not_taken_for_ours(office: Office) -> None:
-    async with office.mounted() as drive:
-        await _unheard(office, drive, photo(1), photo(2, 64))
-        office.sandbox.clear_faults()
-        await drive.drained()
-        assert len(office.stored()) == 2
-        assert ("1/photo/a.png", photo(2, 64)) in office.stored()
-        drive.assert_nothing_left()
-
-
-async def test_what_may_be_our_picture_is_for_a_person_to_look_at(office: Office) -> None:
-    async with office.mounted() as drive:
-        await _unheard(office, drive, b"no picture that is known here", b"nor this")
-        office.sandbox.clear_faults()
-        drive.filesystem.retry()
-        await until(lambda: drive.states() == {"a.png": "held"})
-        (held,) = drive.filesystem.saves()
-        assert "look there first" in str(held["error"])
-        assert office.stored() == [("1/photo/a.png", b"nor this")]
-        await drive.filesystem.waiting.retry(int(held["id"]))
-        await drive.drained()
-        assert sorted(data for _, data in office.stored()) == [b"no picture that is known here", b"nor this"]
-        drive.assert_nothing_left()
-
-
-@pytest.mark.parametrize("decided", ["removed", "discarded"])
-async def test_what_may_be_our_picture_does_not_go_with_ours(office: Office, decided: str) -> None:
-    async with office.mounted() as drive:
-        await _unheard(office, drive, b"no picture that is known here", b"nor this")
-        (save,) = drive.filesystem.saves()
-        if decided == "removed":
-            await drive.remove(PICTURE)
-        else:
-            await drive.filesystem.waiting.discard(int(save["id"]))
-        office.sandbox.clear_faults()
-        await drive.drained()
-        assert office.stored() == [("1/photo/a.png", b"nor this")]
-        assert await drive.read(PICTURE) == b"nor this"
-        drive.assert_nothing_left()
-
-
-@pytest.mark.parametrize("decided", ["removed", "discarded"])
-async def test_what_is_our_picture_goes_with_ours(office: Office, decided: str) -> None:
-    async with office.mounted() as drive:
-        await _unheard(office, drive, photo(1), None)
-        (save,) = drive.filesystem.saves()
-        if decided == "removed":
-            await drive.remove(PICTURE)
-        else:
-            await drive.filesystem.waiting.discard(int(save["id"]))
-        office.sandbox.clear_faults()
-        await drive.drained()
-        assert office.stored() == []
-        drive.assert_nothing_left()
-
-
-async def test_a_later_picture_does_not_wait_for_an_earlier_one_that_cannot_be_told(office: Office) -> None:
-    async with office.mounted() as drive:
-        await _unheard(office, drive, b"no picture that is known here", b"nor this")
-        await queued(drive, PICTURE, b"a later one")
-        office.sandbox.clear_faults()
-        await drive.drained()
-        assert sorted(data for _, data in office.stored()) == [b"a later one", b"nor this"]
-        drive.assert_nothing_left()
-
-
-def photo(seed: int, width: int = 128) -> bytes:
-    """A picture that resembles no other."""
-    from PIL import Image  # noqa: PLC0415
-
-    from aerofs.sandbox.sample_pictures import png  # noqa: PLC0415 -- its libraries take a second to load
-
-    blots = Image.frombytes("RGB", (8, 8), Random(seed).randbytes(8 * 8 * 3))
-    return png(blots.resize((width, width), Image.Resampling.BICUBIC))
-
-
 # -- what was never sent ---------------------------------------------------------------------------------------------
 
 
@@ -374,3 +218,35 @@ async def test_what_was_sent_at_the_second_try_arrives_once_over_a_crash(office:
         await drive.drained()
         assert office.stored() == [("1/scan/a.txt", b"our")]
         drive.assert_nothing_left()
+
+
+# -- ours is gone, and a colleague's stands in its place ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_a_colleague_who_replaces_a_save_of_ours_before_it_is_through_is_not_taken_for_a_bystander(
+    office: Office, *, again: bool
+) -> None:
+    async with office.mounted(document_ttl=0.1) as drive:
+        office.add(A, b"base")
+        assert await drive.read(A) == b"base"
+        office.sandbox.add_fault(Fault("delete", "status", status=503, count=None))
+        await queued(drive, A, b"ours")
+        office.tidy_up("1/scan", b"ours")
+        office.add(A, b"theirs")
+        drive.filesystem.refresh()
+        await drive.names("invoice/1/scan")
+        data = b"ours"
+        if again:
+            data = b"OURS"
+            handle = await drive.open(A, os.O_WRONLY)
+            await drive.filesystem.write(handle, 0, data)
+        office.sandbox.clear_faults()
+        if again:
+            with suppress(errors.AerofsError):
+                await drive.close(handle)
+        drive.filesystem.retry()
+        await drive.drained()
+        (conflict,) = drive.filesystem.waiting.conflicts()
+        beside = conflict["ours"]
+        assert office.stored() == sorted([("1/scan/a.txt", b"theirs"), (f"1/scan/{beside}", data)])
