@@ -4,9 +4,11 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from math import inf
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -119,8 +121,16 @@ def clock() -> MockClock:
 
 @pytest.fixture
 def standing() -> MockClock:
-    """Stands still: who waits for a time waits for ever."""
+    """Stands still: who waits for a time waits for ever. Nor does it jump while the journal's thread is slow."""
     return MockClock()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for what takes no time but the computer's, also where the clock stands."""
+    deadline = monotonic() + 20
+    while not condition():
+        assert monotonic() < deadline, "it never came to that"
+        await wait_all_tasks_blocked(0.01)
 
 
 async def test_what_was_performed_is_settled_and_leaves_the_journal(tmp_path: Path) -> None:
@@ -328,12 +338,17 @@ async def test_one_that_failed_comes_back_at_the_end_of_the_line(tmp_path: Path)
 
 async def test_no_more_than_may_go_at_once_are_tried_when_the_platform_is_back(tmp_path: Path) -> None:
     most = running = 0
+    met = trio.Event()
 
     async def count(_put: Put) -> None:
+        """As many as may go at once meet each other; further ones have the time to join them."""
         nonlocal most, running
         running += 1
         most = max(most, running)
-        await trio.lowlevel.checkpoint()
+        if running == TOGETHER and not met.is_set():
+            await wait_all_tasks_blocked(0.05)
+            met.set()
+        await met.wait()
         running -= 1
 
     async with opened(tmp_path) as room:
@@ -350,9 +365,8 @@ async def test_no_more_than_may_go_at_once_are_tried_when_the_platform_is_back(t
 
 
 async def test_one_that_looks_for_its_own_does_not_take_what_another_of_its_title_brought_up(
-    tmp_path: Path, clock: MockClock
+    tmp_path: Path, standing: MockClock
 ) -> None:
-    del clock
     async with opened(tmp_path) as room:
         room.steps.answers["e\u0301"] = [AWAY]
         looking = await room.submit(save("e\u0301"))
@@ -364,6 +378,8 @@ async def test_one_that_looks_for_its_own_does_not_take_what_another_of_its_titl
         (row,) = room.store.journal.load()
         assert row.id == looking.row.id
         assert row.known == looking.row.known == {AttachmentId("id of \u00e9")}
+        await until(lambda: looking.next_try)
+        standing.jump(2)
         await looking.settled.wait()
 
 
@@ -409,21 +425,24 @@ async def test_retry_does_not_wait_for_the_pause(tmp_path: Path, standing: MockC
 
 
 async def test_the_first_that_arrives_after_a_time_of_errors_brings_the_others(
-    tmp_path: Path, clock: MockClock
+    tmp_path: Path, standing: MockClock
 ) -> None:
-    del clock
     async with opened(tmp_path) as room:
         room.steps.answers.update(a=[AWAY] * 6, b=[AWAY] * 6)
         waiting = [await room.submit(save("a")), await room.submit(save("b", "copies"))]
-        # (Once all were asked, a journal's thread may still be at work, before the next try is known.)
-        while len(room.steps.asked) < 12 or not all(work.next_try for work in waiting):  # noqa: ASYNC110  a mock clock
-            await trio.sleep(1)
+
+        def resting(tries: int) -> bool:
+            return all(work.next_try and work.row.tries == tries for work in waiting)
+
+        await until(lambda: resting(1))
+        for tries in range(2, 7):
+            standing.jump(max(work.next_try or 0 for work in waiting) - trio.current_time())
+            await until(partial(resting, tries))
         assert min(work.next_try or 0 for work in waiting) > trio.current_time() + 10
         before = trio.current_time()
         await (await room.submit(save("c"))).settled.wait()
-        for work in waiting:
-            await work.settled.wait()
-        assert trio.current_time() < before + 1
+        await until(lambda: all(work.settled.is_set() for work in waiting))
+        assert trio.current_time() == before  # the clock stands: no pause can have been waited for
 
 
 async def test_one_that_fails_while_others_arrive_keeps_its_pauses(tmp_path: Path, clock: MockClock) -> None:
