@@ -230,9 +230,19 @@ class DriveMachine(Reckoning):
             # What it went over had to make room, and is gone: ours stands, or is held until its source may go.
             self.model.renamed(file, new, over)
             return
+        if over is not None and over.place[1] != over.title and new[0] in LIMITS:
+            self._told_apart_anew(over)
         if self._certain(old[0], new[0]) and self.calm:
             assert self._find(old) is file
-            assert self._find(new) is over
+            assert self._find(over.place if over is not None else new) is over
+
+    def _told_apart_anew(self, over: File) -> None:
+        """What had to make room and was put back has another id, by which it is told apart from others of its title."""
+        field = over.place[0]
+        for name in self.drive.names(field):
+            seen = self.drive.look(field, name)
+            if self._known(seen) is over:
+                over.place, over.inode = (field, name), seen.inode
 
     @rule(pick=picks)
     def unlink(self, pick: tuple[str, int]) -> None:
@@ -465,7 +475,11 @@ class DriveMachine(Reckoning):
     def _where_now(self, file: File) -> None:
         """A file of a local name: it is still here, or what it is on the platform is to be seen again."""
         aside, file.aside = file.aside, None
-        if self._look(file.place) is not None:
+        # (A rename in which it died may have been carried out.)
+        names = [file.place, *(place for place in file.durable_places if is_local(place[1]))]
+        here = next((place for place in names if self._look(place) is not None), None)
+        if here is not None:
+            file.place = here
             self.model.may_stand(file, aside)
         elif aside is not None:
             file.place, file.local = aside, False

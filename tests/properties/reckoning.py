@@ -60,19 +60,20 @@ class Reckoning(Programs):
         saves = self.drive.saves()
         for save in saves:
             if save["state"] == "held":
-                # (It may have been moved on since.)
+                # (It may have been moved on since: the last of them is the name that it has.)
                 paths = [each["path"] for each in saves if each is save or each["after"] == save["id"]]
                 places = [(f"{document}/{field}", name) for _, document, field, name in map(_parts, paths)]
-                find = self._without_room if places[0][0] in LIMITS else self._find
-                file = next((file for place in places if (file := find(place)) is not None), None)
+                file = next((file for place in places[::-1] if (file := self._held(place)) is not None), None)
                 assert file is not None, f"held, but not shown: {save}"
-                full = self.model.may_be_full(file.place[0], for_one_more=False)
+                full = self.model.may_be_full(places[0][0], for_one_more=False)
                 assert file.optional or full, f"held, though nothing speaks against it: {save}"
                 self.drive.unlink(*file.place)
                 self.model.unlinked(file)
 
-    def _without_room(self, place: Place) -> File | None:
+    def _held(self, place: Place) -> File | None:
         """Whose save is held under that name; a stranger's file that took the room may have the name, too."""
+        if place[0] not in LIMITS:
+            return self._find(place)
         with suppress(OSError):
             found = self._content(*place)
             # (One that was removed while it was open may have had the name and the bytes, too: it is no save.)
