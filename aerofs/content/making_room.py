@@ -20,11 +20,11 @@ class MakingRoom:
 
     async def secure(self, put: Put, base: Attachment) -> Secured:
         """Keep the bytes of `base`, and those of the put, here and in the journal."""
+        await self._actions.with_content(put)
         row = put.row
         name = await self._actions.keep(
             row.place, base, "secured", lambda name: replace(row, secured=_secured(name, base, row.place))
         )
-        await self._actions.with_content(put)
         secured = _secured(name, base, row.place)
         await self._actions.settle_on(put, secured=secured)
         return secured

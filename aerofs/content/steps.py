@@ -167,6 +167,7 @@ class Performer:
                 await self._add(put)
 
     async def _add_after_removal(self, put: Put, secured: Secured) -> None:
+        await self._actions.settle_on(put)  # the local disk may have been too full for it the first time
         # Where it is gone, an earlier try of ours may have done it.
         await self._making_room.make(put, secured)
         await self._add_in_its_room(put, secured)

@@ -1,12 +1,15 @@
 """What has to make room in a full field, goes where that is refused, and stands again where it stood."""
 
 import json
+from contextlib import suppress
+from typing import Any
 
 import httpx
 import pytest
+from trio.testing import wait_all_tasks_blocked
 
 from aerofs.content.operations import OPERATION, Operation, Secured
-from aerofs.errors import DeniedError, QuotaError
+from aerofs.errors import AerofsError, DeniedError, NoSpaceError, QuotaError
 from aerofs.model import AttachmentId, DefinitionId, DocumentId, FieldRef, ValuePath
 from aerofs.sandbox import Fault
 from tests.contract.conftest import Drive, Office, queued, until
@@ -173,4 +176,55 @@ async def test_an_old_version_that_was_put_back_unheard_goes_when_there_is_room_
         full.tidy_up("1/few", b"other")
         await drive.drained()
         assert full.stored() == [("1/few/a.txt", b"new")]
+        drive.assert_nothing_left()
+
+
+async def test_what_cannot_be_moved_into_a_full_field_leaves_nothing_behind(office: Office) -> None:
+    office.add(OLD, b"old")
+    source = office.add(OTHER, b"other")
+    async with office.mounted() as drive:
+        await drive.names(FIELD)
+        drive.network.away = True
+        await drive.rename(OTHER, OLD)
+        office.sandbox.platform.remove_attachment(source)
+        office.add(OTHER, b"theirs")
+        await drive.back()
+        (save,) = drive.filesystem.saves()
+        assert save["state"] == "held"
+        for _ in range(2):
+            await drive.filesystem.waiting.retry(save["id"])
+            await drive.drained()
+        assert list(drive.store.drafts.iterdir()) == []
+        assert office.stored() == [("1/few/a.txt", b"old"), ("1/few/b.txt", b"theirs")]
+
+
+@pytest.mark.complains
+async def test_nothing_makes_room_that_the_journal_does_not_have(
+    full: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with full.mounted() as drive:
+        await drive.read(OLD)
+        record = drive.store.journal.record
+
+        async def too_full(row: Operation, **given: Any) -> Operation:
+            if row.secured is not None:
+                raise NoSpaceError("the local disk is full")
+            return await record(row, **given)
+
+        async def no_step(_row: Operation, **_given: Any) -> None:
+            raise NoSpaceError("the local disk is full")
+
+        monkeypatch.setattr(drive.store.journal, "record", too_full)
+        monkeypatch.setattr(drive.store.journal, "step", no_step)
+        with suppress(AerofsError):
+            await drive.write(OLD, b"new")
+        for _ in range(2):
+            drive.filesystem.retry()
+            await until(lambda: all(save["state"] == "queued" for save in drive.filesystem.saves()))
+            await wait_all_tasks_blocked()
+        assert full.stored() == [("1/few/a.txt", b"old"), ("1/few/b.txt", b"other")]
+        monkeypatch.undo()
+        drive.filesystem.retry()
+        await drive.drained()
+        assert full.stored() == [("1/few/a.txt", b"new"), ("1/few/b.txt", b"other")]
         drive.assert_nothing_left()
