@@ -371,6 +371,12 @@ async def queued(drive: Drive, path: str, data: bytes) -> None:
         await drive.write(path, data)
 
 
+async def saved_while_away(drive: Drive, path: str, data: bytes) -> None:
+    """A save that waits for the platform, which is away from now on."""
+    drive.network.away = True
+    await queued(drive, path, data)
+
+
 async def refused(drive: Drive, path: str, data: bytes, *, told: bool = False) -> None:
     """A save that the platform refused: after close() accepted it (at a `close_wait` of 0), or `told` by close()."""
     drive.office.permit(Access(read_only=True))

@@ -8,7 +8,7 @@ import trio
 
 from aerofs import errors
 from aerofs.sandbox import Fault
-from tests.contract.conftest import Office, queued, until
+from tests.contract.conftest import Office, queued, saved_while_away, until
 
 A = "invoice/1/scan/a.txt"
 THERE = "invoice/2/scan/a.txt"
@@ -188,8 +188,7 @@ async def test_a_copy_is_not_a_colleagues_file_of_its_name_because_the_platform_
 async def test_what_was_never_sent_is_not_found_in_a_colleagues_file_of_equal_bytes(office: Office) -> None:
     async with office.mounted() as drive:
         await drive.names("invoice/1/scan")
-        drive.network.away = True
-        await queued(drive, A, b"the same scan")
+        await saved_while_away(drive, A, b"the same scan")
     office.add(A, b"the same scan")
     async with office.mounted() as drive:
         await drive.drained()
@@ -202,8 +201,7 @@ async def test_what_was_sent_at_the_second_try_arrives_once_over_a_crash(office:
     async with office.mounted() as drive:
         await drive.names("invoice/1/scan")
         if first == "away":
-            drive.network.away = True
-            await queued(drive, A, b"our")
+            await saved_while_away(drive, A, b"our")
         else:
             office.sandbox.add_fault(Fault("save", "status", status=403))
             with pytest.raises(errors.DeniedError):

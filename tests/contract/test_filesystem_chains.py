@@ -14,7 +14,7 @@ from aerofs import errors
 from aerofs.content.operations import Operation, State
 from aerofs.filesystem.attributes import Changes
 from aerofs.sandbox import Fault
-from tests.contract.conftest import WRITE_NEW, Drive, Office, until
+from tests.contract.conftest import WRITE_NEW, Drive, Office, saved_while_away, until
 
 A = "invoice/1/scan/a.txt"
 B = "invoice/1/scan/b.txt"
@@ -163,9 +163,7 @@ async def queued_and_then_refused(office: Office, how: str) -> AsyncIterator[Dri
     """A save waits for the platform, and a later change of the file met an error that its writer was told of."""
     async with office.mounted() as drive:
         await drive.names("invoice/1/small")
-        drive.network.away = True
-        with pytest.raises(errors.UnavailableError):
-            await drive.write(SMALL, b"x" * 6000)
+        await saved_while_away(drive, SMALL, b"x" * 6000)
         if how == "write":
             handle = await drive.open(SMALL, os.O_WRONLY)
             with pytest.raises(errors.TooLargeError):

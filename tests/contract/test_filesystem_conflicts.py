@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 from aerofs import errors
 from aerofs.sandbox import Access, Fault
-from tests.contract.conftest import DEFINITION, Drive, Office, settled_down, until
+from tests.contract.conftest import DEFINITION, Drive, Office, saved_while_away, settled_down, until
 
 A = "invoice/1/scan/a.txt"
 B = "invoice/1/scan/b.txt"
@@ -73,13 +73,6 @@ async def opened_and_written(drive: Drive, path: str, data: bytes) -> int:
     handle = await drive.open(path, os.O_RDWR)
     await drive.filesystem.write(handle, 0, data)
     return handle
-
-
-async def queued(drive: Drive, path: str, data: bytes) -> None:
-    """A save that waits for the platform."""
-    drive.network.away = True
-    with pytest.raises(errors.UnavailableError):
-        await drive.write(path, data)
 
 
 async def seen_as_it_is(drive: Drive, office: Office, clock: MockClock, field: str = "1/scan") -> None:
@@ -255,7 +248,7 @@ async def test_a_save_that_waited_for_the_platform_gives_way(
     base = office.add(A, b"old")
     async with office.mounted() as drive:
         await drive.find(A)
-        await queued(drive, A, b"our")
+        await saved_while_away(drive, A, b"our")
         colleague.replaces(base, A)
         assert await drive.read(A) == b"our"
         await drive.back()
@@ -272,7 +265,7 @@ async def test_a_save_recovered_a_week_after_a_crash_gives_way(
     base = office.add(path, b"old")
     async with office.mounted() as drive:
         await drive.find(path)
-        await queued(drive, path, b"our")
+        await saved_while_away(drive, path, b"our")
     colleague.replaces(base, path)
     clock.jump(7 * 86_400)
     async with office.mounted() as drive:
@@ -487,7 +480,7 @@ async def test_a_copy_that_may_not_be_deleted_stays_as_a_third(
         assert sorted(data for _, data in office.stored()) == [b"our", b"our", b"theirs"]
         assert set(drive.states().values()) == {"held"}
         office.sandbox.clear_faults()
-        office.sandbox.tokens[office.sandbox.token] = Access()
+        office.permit(Access())
         drive.filesystem._uploads.retry(held=True)
         await until(lambda: not drive.filesystem.saves())
         assert list(beside(office).values()) == [b"our"]

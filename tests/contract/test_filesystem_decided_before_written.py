@@ -13,7 +13,15 @@ from aerofs.content.journal import Journal
 from aerofs.content.operations import Operation
 from aerofs.errors import AerofsError, NoSpaceError
 from aerofs.sandbox import Fault
-from tests.contract.conftest import Drive, Office, journal_full, later, queued, refused, until
+from tests.contract.conftest import (
+    Drive,
+    Office,
+    journal_full,
+    later,
+    refused,
+    saved_while_away,
+    until,
+)
 
 FIELD = "invoice/1/scan"
 A, B, PART = f"{FIELD}/a.txt", f"{FIELD}/b.txt", f"{FIELD}/a.part"
@@ -192,8 +200,7 @@ async def _saved_while_away(drive: Drive) -> None:
     """Both files were read; the first was saved while the platform is away."""
     await drive.read(A)
     await drive.read(B)
-    drive.network.away = True
-    await queued(drive, A, b"new a")
+    await saved_while_away(drive, A, b"new a")
 
 
 async def test_a_rename_that_could_not_be_journalled_has_not_happened(

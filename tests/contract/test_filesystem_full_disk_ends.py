@@ -59,14 +59,14 @@ async def test_a_save_outlives_a_refused_removal_that_could_not_be_taken_back(
     async with office.mounted("alive") as drive:
         await drive.names(FIELD)
         await refused(drive, A, b"new", told=True)
-        office.sandbox.tokens[office.sandbox.token] = Access(read_only=True)
+        office.permit(Access(read_only=True))
         with monkeypatch.context() as patched:
             patched.setattr(Journal, "step", full)
             with pytest.raises(DeniedError):
                 await drive.remove(A)
         assert await drive.read(A) == b"new"
         office.copy_disk("alive", "dead")
-    office.sandbox.tokens[office.sandbox.token] = Access()
+    office.permit(Access())
     async with office.mounted("dead") as drive:
         assert await drive.names(FIELD) == ["a.txt"]
         assert await drive.read(A) == b"new"

@@ -90,12 +90,12 @@ async def test_what_was_to_be_saved_under_a_new_name_is_saved_under_the_old_one_
     office.add(A, b"old")
     async with office.mounted() as drive:
         await drive.filesystem.change((await drive.find(A)).inode, Changes(size=0), None)
-        office.sandbox.tokens[office.sandbox.token] = Access(read_only=True)
+        office.permit(Access(read_only=True))
         with pytest.raises(DeniedError):
             await drive.rename(A, B)
         await until(lambda: drive.states() == {"a.txt": "held"})
         assert await drive.read(A) == b""
-        office.sandbox.tokens[office.sandbox.token] = Access()
+        office.permit(Access())
         await drive.write(A, b"new")
         assert office.stored() == [("1/scan/a.txt", b"new")]
         drive.assert_nothing_left()
@@ -103,11 +103,11 @@ async def test_what_was_to_be_saved_under_a_new_name_is_saved_under_the_old_one_
 
 async def held_aside(office: Office, drive: Drive) -> int:
     """Ours is put aside while its save is refused; somebody else's appears, and is changed through a handle."""
-    office.sandbox.tokens[office.sandbox.token] = Access(read_only=True)
+    office.permit(Access(read_only=True))
     with pytest.raises(DeniedError):
         await drive.write(A, b"ours")
     await drive.rename(A, f"{A}~")
-    office.sandbox.tokens[office.sandbox.token] = Access()
+    office.permit(Access())
     office.add(A, b"theirs")
     drive.filesystem.refresh()
     handle = await drive.open(A, os.O_RDWR)

@@ -8,18 +8,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from aerofs import errors
 from aerofs.sandbox import Access, Fault, Variants
-from tests.contract.conftest import WRITE_NEW, Drive, Office, later, until
+from tests.contract.conftest import WRITE_NEW, Office, later, saved_while_away, until
 
 A = "invoice/1/scan/a.txt"
 B = "invoice/1/scan/b.txt"
-
-
-async def queued(drive: Drive, path: str, data: bytes) -> None:
-    """A save that waits for the platform."""
-    await drive.find(path.rpartition("/")[0])
-    drive.network.away = True
-    with pytest.raises(errors.UnavailableError):
-        await drive.write(path, data)
 
 
 # -- unlink ----------------------------------------------------------------------------------------------------------
@@ -40,7 +32,7 @@ async def test_a_removed_file_whose_save_is_queued_leaves_nothing(office: Office
     office.add(A, b"old")
     async with office.mounted() as drive:
         await drive.find(A)
-        await queued(drive, A, b"new")
+        await saved_while_away(drive, A, b"new")
         drive.network.away = False
         await drive.platform.probe()
         office.take_requests()
@@ -56,7 +48,7 @@ async def test_a_file_removed_while_the_platform_is_away_goes_when_it_is_back(of
     office.add(A, b"old")
     async with office.mounted(rename_wait=0.5) as drive:
         await drive.find(A)
-        await queued(drive, A, b"new")
+        await saved_while_away(drive, A, b"new")
         await drive.remove(A)
         assert await drive.names("invoice/1/scan") == []
         office.copy_disk("state", "crashed")
@@ -74,7 +66,7 @@ async def test_a_file_removed_while_the_platform_is_away_goes_when_it_is_back(of
 async def test_a_removed_file_whose_save_is_held_leaves_nothing(office: Office) -> None:
     async with office.mounted() as drive:
         await drive.find("invoice/1/scan")
-        office.sandbox.tokens[office.sandbox.token] = Access(read_only=True)
+        office.permit(Access(read_only=True))
         with pytest.raises(errors.DeniedError):
             await drive.write(A, b"new")
         await drive.remove(A)
@@ -125,7 +117,7 @@ async def test_a_denied_removal_leaves_the_file(office: Office) -> None:
     office.add(A, b"old")
     async with office.mounted() as drive:
         await drive.find(A)
-        office.sandbox.tokens[office.sandbox.token] = Access(may_delete=False)
+        office.permit(Access(may_delete=False))
         with pytest.raises(errors.DeniedError):
             await drive.remove(A)
         assert await drive.names("invoice/1/scan") == ["a.txt"]
@@ -137,7 +129,7 @@ async def test_a_denied_removal_of_a_file_with_a_held_save_leaves_both(office: O
     office.add(A, b"old")
     async with office.mounted() as drive:
         await drive.find(A)
-        office.sandbox.tokens[office.sandbox.token] = Access(may_delete=False)
+        office.permit(Access(may_delete=False))
         with pytest.raises(errors.DeniedError):
             await drive.write(A, b"new")
         both = [("1/scan/a.txt", b"new"), ("1/scan/a.txt", b"old")]
@@ -284,7 +276,7 @@ async def test_a_queued_save_that_is_renamed_goes_up_under_the_new_name(office: 
     office.add(A, b"old")
     async with office.mounted() as drive:
         await drive.find(A)
-        await queued(drive, A, b"new")
+        await saved_while_away(drive, A, b"new")
         await drive.rename(A, B)
         assert await drive.read(B) == b"new"
         office.take_requests()
@@ -298,8 +290,8 @@ async def test_a_queued_save_renamed_over_another_queued_save_is_all_that_goes_u
     office.add(B, b"old b")
     async with office.mounted() as drive:
         await drive.find(B)
-        await queued(drive, A, b"a")
-        await queued(drive, B, b"b")
+        await saved_while_away(drive, A, b"a")
+        await saved_while_away(drive, B, b"b")
         await drive.rename(A, B)
         assert await drive.read(B) == b"a"
         assert office.stored() == [("1/scan/b.txt", b"old b")]
@@ -458,9 +450,9 @@ async def test_a_backup_of_a_queued_save_gives_way_to_the_new_file(office: Offic
     office.add(A, b"old")
     async with office.mounted() as drive:
         await drive.find(A)
-        await queued(drive, A, b"one")
+        await saved_while_away(drive, A, b"one")
         await drive.rename(A, A + "~")
-        await queued(drive, A, b"two")
+        await saved_while_away(drive, A, b"two")
         assert await drive.read(A + "~") == b"one"
         await drive.back()
         assert office.stored() == [("1/scan/a.txt", b"two")]
@@ -523,7 +515,7 @@ async def test_a_refused_publication_leaves_everything_as_before(office: Office)
     async with office.mounted() as drive:
         await drive.find(A)
         await drive.write("invoice/1/scan/a.part", b"new")
-        office.sandbox.tokens[office.sandbox.token] = Access(read_only=True)
+        office.permit(Access(read_only=True))
         with pytest.raises(errors.DeniedError):
             await drive.rename("invoice/1/scan/a.part", A)
         assert office.stored() == [("1/scan/a.txt", b"old")]
@@ -531,7 +523,7 @@ async def test_a_refused_publication_leaves_everything_as_before(office: Office)
         assert await drive.read(A) == b"old"
         assert await drive.read("invoice/1/scan/a.part") == b"new"
         assert drive.states() == {"a.part": "local"}
-        office.sandbox.tokens[office.sandbox.token] = Access()
+        office.permit(Access())
         await drive.rename("invoice/1/scan/a.part", A)
         await drive.drained()
         assert office.stored() == [("1/scan/a.txt", b"new")]
@@ -657,7 +649,7 @@ async def test_a_refused_rename_over_a_save_on_its_way_gives_both_back(office: O
             if busy:
                 await drive.write(B, b"new b")
                 await hold.arrived()
-            office.sandbox.tokens[office.sandbox.token] = Access(read_only=True)
+            office.permit(Access(read_only=True))
             drive.network.away = False
             await drive.platform.probe()
             if busy:
@@ -674,7 +666,7 @@ async def test_a_refused_rename_over_a_save_on_its_way_gives_both_back(office: O
         assert await drive.read(temporary) == b"a"
         assert await drive.read(B) == b"new b"
         assert await drive.names("invoice/1/scan") == ["a.part", "b.txt"]
-        office.sandbox.tokens[office.sandbox.token] = Access()
+        office.permit(Access())
 
         def stands_after_a_retry() -> bool:
             drive.filesystem._uploads.retry(held=True)  # (A try may have been refused just before.)
@@ -694,7 +686,7 @@ async def test_a_refused_rename_over_a_rename_on_its_way_gives_both_back(office:
             await drive.read(path)
         drive.network.away = True
         await drive.rename("invoice/1/scan/c.txt", B)
-        office.sandbox.tokens[office.sandbox.token] = Access(read_only=True)
+        office.permit(Access(read_only=True))
         drive.network.away = False
         await drive.platform.probe()
         with pytest.raises(errors.DeniedError):
@@ -702,7 +694,7 @@ async def test_a_refused_rename_over_a_rename_on_its_way_gives_both_back(office:
         assert await drive.read(A) == b"a"
         assert await drive.read(B) == b"c"
         assert office.stored() == [("1/scan/a.txt", b"a"), ("1/scan/c.txt", b"c")]
-        office.sandbox.tokens[office.sandbox.token] = Access()
+        office.permit(Access())
         drive.filesystem._uploads.retry(held=True)
         await until(lambda: office.stored() == [("1/scan/a.txt", b"a"), ("1/scan/b.txt", b"c")])
         await drive.drained()
@@ -756,11 +748,11 @@ async def test_a_name_whose_save_is_held_in_doubt_is_not_taken_over_by_one_on_it
     office.add(B, b"old")
     async with office.mounted(close_wait=5) as drive:
         await drive.find(B)
-        office.sandbox.tokens[office.sandbox.token] = Access(may_delete=False)
+        office.permit(Access(may_delete=False))
         with pytest.raises(errors.DeniedError):
             await drive.write(B, b"new")  # both stand: neither may go
-        office.sandbox.tokens[office.sandbox.token] = Access()
-        await queued(drive, A, b"a")
+        office.permit(Access())
+        await saved_while_away(drive, A, b"a")
         with pytest.raises(errors.RefusedError):
             await drive.rename(A, B)
         assert await drive.read(B) == b"new"

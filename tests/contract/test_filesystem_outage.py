@@ -269,12 +269,12 @@ async def test_saves_after_one_that_was_refused_are_one(office: Office) -> None:
     office.add(A, b"old")
     async with office.mounted(close_wait=5) as drive:
         await drive.find(A)
-        office.sandbox.tokens[office.sandbox.token] = Access(read_only=True)
+        office.permit(Access(read_only=True))
         for number in range(4):
             with pytest.raises(errors.DeniedError):
                 await drive.write(A, b"version %d" % number)
             assert drive.states() == {"a.txt": "held"}
-        office.sandbox.tokens[office.sandbox.token] = Access()
+        office.permit(Access())
         office.take_requests()
         await drive.write(A, b"version 4")
         await drive.drained()

@@ -9,7 +9,7 @@ from trio.testing import MockClock
 from aerofs import errors
 from aerofs.filesystem.attributes import Changes
 from aerofs.sandbox import Access, Fault
-from tests.contract.conftest import WRITE_NEW, Drive, Office, later, until
+from tests.contract.conftest import WRITE_NEW, Drive, Office, later, queued, saved_while_away, until
 
 A = "invoice/1/scan/a.txt"
 B = "invoice/1/scan/b.txt"
@@ -86,14 +86,12 @@ async def test_a_strangers_file_that_might_be_ours_is_seen_as_soon_as_that_is_kn
 
 
 async def test_a_newer_version_behind_a_held_one_goes_up_after_a_crash(office: Office) -> None:
-    office.sandbox.tokens[office.sandbox.token] = Access(read_only=True)
+    office.permit(Access(read_only=True))
     async with office.mounted(close_wait=5) as drive:
         with pytest.raises(errors.DeniedError):
             await drive.write(A, b"one")
-        drive.network.away = True
-        with pytest.raises(errors.UnavailableError):
-            await drive.write(A, b"two")
-    office.sandbox.tokens[office.sandbox.token] = Access()
+        await saved_while_away(drive, A, b"two")
+    office.permit(Access())
     async with office.mounted() as drive:
         await drive.drained()
         assert office.stored() == [("1/scan/a.txt", b"two")]
@@ -104,9 +102,7 @@ async def test_a_row_whose_bytes_are_gone_leaves_the_platforms_version_in_sight(
     office.add(A, b"old")
     async with office.mounted() as drive:
         await drive.find(A)
-        drive.network.away = True
-        with pytest.raises(errors.UnavailableError):
-            await drive.write(A, b"new")
+        await saved_while_away(drive, A, b"new")
         for draft in drive.store.drafts.iterdir():
             draft.unlink()
     async with office.mounted() as drive:
@@ -123,7 +119,7 @@ async def test_a_held_save_whose_bytes_are_gone_says_so(
 ) -> None:
     async with office.mounted() as drive:
         await drive.find("invoice/1/scan")
-        office.sandbox.tokens[office.sandbox.token] = Access(read_only=True)
+        office.permit(Access(read_only=True))
         with pytest.raises(errors.DeniedError):
             await drive.write(A, b"new")
         (before,) = drive.filesystem.saves()
@@ -141,9 +137,7 @@ async def test_bytes_that_are_not_those_of_the_save_any_more_are_never_sent(offi
     office.add(A, b"old")
     async with office.mounted() as drive:
         await drive.find(A)
-        drive.network.away = True
-        with pytest.raises(errors.UnavailableError):
-            await drive.write(A, b"new")
+        await saved_while_away(drive, A, b"new")
         (draft,) = drive.store.drafts.iterdir()
         draft.write_bytes(b"n\0w")
     async with office.mounted() as drive:
@@ -160,9 +154,7 @@ async def test_a_photo_that_was_never_sent_is_not_taken_for_a_colleagues_after_a
 ) -> None:
     async with office.mounted() as drive:
         await drive.find("invoice/1/picture")
-        drive.network.away = True
-        with pytest.raises(errors.UnavailableError):
-            await drive.write(PICTURE, b"our photo")
+        await saved_while_away(drive, PICTURE, b"our photo")
     office.add(PICTURE, b"their photo")
     async with office.mounted() as drive:
         await drive.drained()
@@ -204,7 +196,7 @@ async def test_a_drain_does_not_wait_for_what_follows_a_held_save(office: Office
             await drive.write(A, b"new")
             await hold.arrived()
             await drive.rename(A, B)
-            office.sandbox.tokens[office.sandbox.token] = Access(read_only=True)
+            office.permit(Access(read_only=True))
             hold.release()
             await until(lambda: "held" in drive.states().values())
             await drive.drained()
@@ -217,9 +209,7 @@ async def test_a_file_that_could_not_be_removed_in_the_end_is_seen_again(office:
     path = "invoice/1/contract/a.txt"
     async with office.mounted(rename_wait=0.2) as drive:
         await drive.find(path)
-        drive.network.away = True
-        with pytest.raises(errors.UnavailableError):
-            await drive.write(path, b"new")
+        await saved_while_away(drive, path, b"new")
         await drive.remove(path)
         assert await drive.names("invoice/1/contract") == []
         await drive.back()
@@ -234,14 +224,11 @@ async def test_a_draft_that_was_too_large_can_be_started_over_while_an_earlier_s
     path = "invoice/1/small/a.txt"
     async with office.mounted() as drive:
         await drive.find("invoice/1/small")
-        drive.network.away = True
-        with pytest.raises(errors.UnavailableError):
-            await drive.write(path, b"one")
+        await saved_while_away(drive, path, b"one")
         with pytest.raises(errors.TooLargeError):
             await drive.write(path, b"x" * 20_000)
         assert await drive.read(path) == b"one"
-        with pytest.raises(errors.UnavailableError):
-            await drive.write(path, b"three")
+        await queued(drive, path, b"three")
         await drive.back()
         assert office.stored() == [("1/small/a.txt", b"three")]
         drive.assert_nothing_left()
@@ -255,9 +242,7 @@ async def test_a_colleagues_file_is_seen_beside_ours_of_that_name_which_is_still
 ) -> None:
     async with office.mounted(document_ttl=0.0) as drive:
         await drive.find("invoice/1/scan")
-        drive.network.away = True
-        with pytest.raises(errors.UnavailableError):
-            await drive.write(A, b"ours")
+        await saved_while_away(drive, A, b"ours")
         office.add(A, b"theirs")
         drive.network.away = False
         await drive.platform.probe()
@@ -308,9 +293,7 @@ async def test_a_new_file_does_not_wait_long_for_the_bytes_of_the_one_put_aside(
 async def test_a_file_put_aside_has_bytes_of_its_own_while_its_save_is_queued(office: Office) -> None:
     async with office.mounted() as drive:
         await drive.find("invoice/1/scan")
-        drive.network.away = True
-        with pytest.raises(errors.UnavailableError):
-            await drive.write(A, b"saved")
+        await saved_while_away(drive, A, b"saved")
         await drive.rename(A, f"{A}~")
         contents = [row.content for row in drive.store.journal.load()]
         assert len(set(contents)) == len(contents) == 2

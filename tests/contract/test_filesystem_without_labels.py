@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from aerofs import errors
 from aerofs.sandbox import SandboxConfig, serving
-from tests.contract.conftest import WRITE_NEW, Drive, Office
+from tests.contract.conftest import WRITE_NEW, Drive, Office, saved_while_away
 from tests.contract.test_filesystem_crashes import STORIES, died
 from tests.contract.test_siblings import arrives, left_behind, take_over
 
@@ -145,6 +144,4 @@ async def test_of_a_damaged_journal_the_saves_without_a_row_are_held(office: Off
 
 async def _saves_one(drive: Drive) -> None:
     await drive.find("invoice/1/scan")
-    drive.network.away = True
-    with pytest.raises(errors.UnavailableError):
-        await drive.write(A, b"new")
+    await saved_while_away(drive, A, b"new")
