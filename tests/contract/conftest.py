@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -328,6 +328,14 @@ class Office:
     def forget_disk(self, state: str) -> None:
         """Start with an empty disk."""
         shutil.rmtree(self.disk / state, ignore_errors=True)
+
+    def start_over(self, files: Iterable[tuple[str, bytes]]) -> None:
+        """Nothing is left of a process and of the one that came after its death; the platform has these files."""
+        for state in ("alive", "dead"):
+            self.forget_disk(state)
+        self.clear()
+        for path, data in files:
+            self.add(f"{DEFINITION}/{path}", data)
 
     def copy_disk(self, state: str, other: str) -> None:
         """What the disk held at this very moment."""

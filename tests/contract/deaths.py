@@ -106,11 +106,7 @@ async def _died(office: Office, story: Story, at: int) -> int | None:
 async def held_at_every_death(office: Office, story: Story) -> None:
     """Let the process die at each write of the journal in turn, and see what the next mount makes of what is left."""
     for at in range(60):
-        office.forget_disk("alive")
-        office.forget_disk("dead")
-        office.clear()
-        for file, data in story.views[0].items():
-            office.add(f"{FIELD}/{file}", data)
+        office.start_over((f"1/scan/{file}", data) for file, data in story.views[0].items())
         come = await _died(office, story, at)
         if come is None:
             return

@@ -227,11 +227,7 @@ async def test_a_death_at_any_request_leaves_the_work_done_once(
     if story.variants:
         office.sandbox.variants = Variants.named(*story.variants)
     for after in range(20):
-        office.forget_disk("alive")
-        office.forget_disk("dead")
-        office.clear()
-        for path, data in story.before:
-            office.add(f"invoice/{path}", data)
+        office.start_over(story.before)
         if not await died(office, story, after, answered=answered):
             assert _plain(office.stored()) == story.after
             return

@@ -196,46 +196,30 @@ async def test_a_file_put_aside_is_back_once_that_can_be_written(
         assert await drive.read(A) == b"two"
 
 
-async def _saved_while_away(drive: Drive) -> None:
-    """Both files were read; the first was saved while the platform is away."""
-    await drive.read(A)
-    await drive.read(B)
-    await saved_while_away(drive, A, b"new a")
-
-
-async def test_a_rename_that_could_not_be_journalled_has_not_happened(
-    office: Office, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("act", "written"),
+    [
+        pytest.param(lambda drive: drive.rename(A, B), "record", id="a rename"),
+        pytest.param(lambda drive: drive.remove(A), "step", id="a removal"),
+    ],
+)
+async def test_what_could_not_be_journalled_has_not_happened(
+    office: Office, monkeypatch: pytest.MonkeyPatch, act: Callable[[Drive], Awaitable[None]], written: str
 ) -> None:
     office.add(A, b"old a")
     office.add(B, b"old b")
     async with office.mounted() as drive:
-        await _saved_while_away(drive)
+        await drive.read(A)
+        await drive.read(B)
+        await saved_while_away(drive, A, b"new a")
         with monkeypatch.context() as full:
-            full.setattr(drive.store.journal, "record", journal_full)
+            full.setattr(drive.store.journal, written, journal_full)
             with pytest.raises(NoSpaceError):
-                await drive.rename(A, B)
+                await act(drive)
         assert await drive.names(FIELD) == ["a.txt", "b.txt"]
         assert drive.states() == {"a.txt": "queued"}
         await drive.back()
         assert office.stored("1/scan") == [("1/scan/a.txt", b"new a"), ("1/scan/b.txt", b"old b")]
         assert await drive.read(A) == b"new a"
         assert await drive.read(B) == b"old b"
-        drive.assert_nothing_left()
-
-
-async def test_a_removal_that_could_not_be_journalled_has_not_happened(
-    office: Office, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    office.add(A, b"old a")
-    office.add(B, b"old b")
-    async with office.mounted() as drive:
-        await _saved_while_away(drive)
-        with monkeypatch.context() as full:
-            full.setattr(drive.store.journal, "step", journal_full)
-            with pytest.raises(NoSpaceError):
-                await drive.remove(A)
-        assert await drive.names(FIELD) == ["a.txt", "b.txt"]
-        assert drive.states() == {"a.txt": "queued"}
-        await drive.back()
-        assert office.stored("1/scan") == [("1/scan/a.txt", b"new a"), ("1/scan/b.txt", b"old b")]
         drive.assert_nothing_left()

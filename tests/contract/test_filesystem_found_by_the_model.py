@@ -12,15 +12,10 @@ from aerofs.errors import DeniedError
 from aerofs.namespace.names import apart
 from aerofs.sandbox import Fault, Variants
 from aerofs.sandbox.faults import Action
-from tests.contract.conftest import DEFINITION, Drive, Office, queued
+from tests.contract.conftest import DEFINITION, Office, queued
 
 A = "invoice/1/scan/a.txt"
 B = "invoice/1/copies/a.txt"
-
-
-async def _queued(drive: Drive, path: str, data: bytes) -> None:
-    """A save that waits for the platform to come back."""
-    await queued(drive, path, data)
 
 
 async def test_a_file_renamed_over_a_queued_save_shows_nothing_of_what_that_was_to_replace(
@@ -32,7 +27,7 @@ async def test_a_file_renamed_over_a_queued_save_shows_nothing_of_what_that_was_
         assert await drive.read(A) == b"one"
         assert await drive.read(B) == b"old"
         drive.network.away = True
-        await _queued(drive, B, b"new")
+        await queued(drive, B, b"new")
         await drive.rename(A, B)
         assert await drive.names("invoice/1/copies") == ["a.txt"]
         await drive.back()
@@ -51,7 +46,7 @@ async def test_other_bytes_than_the_files_do_not_make_our_own_file_a_strangers(
         await drive.names("invoice/1/scan")
         office.sandbox.add_fault(Fault("save", "drop_answer"))
         office.sandbox.add_fault(Fault("download", lie))
-        await _queued(drive, A, b"once")
+        await queued(drive, A, b"once")
         await drive.drained()
         assert office.take_requests()["save"] == 1
         assert office.stored() == [("1/scan/a.txt", b"once")]
@@ -103,7 +98,7 @@ async def test_a_strangers_file_that_goes_while_ours_is_looked_for_holds_no_save
         await drive.names("invoice/1/scan")
         theirs = office.add(A, b"they")
         office.sandbox.add_fault(Fault("save", "drop_answer"))
-        await _queued(drive, A, b"ours")
+        await queued(drive, A, b"ours")
         async with trio.open_nursery() as nursery:
             with office.sandbox.hold("download") as hold:
                 nursery.start_soon(drive.drained)
@@ -218,7 +213,7 @@ async def test_ours_stands_beside_theirs_in_a_full_field_though_a_file_made_room
             await drive.write(new, b"held")  # what was there made room, and stands again under a new id
         drive.network.away = True
         await drive.rename(old, new)
-        await _queued(drive, new, b"ours")
+        await queued(drive, new, b"ours")
         (was_there,) = (
             each.id
             for each in office.sandbox.platform.attachments(DEFINITION, office.documents["1"], "few")

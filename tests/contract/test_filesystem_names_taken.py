@@ -82,26 +82,25 @@ async def _held_over_a_held_save(drive: Drive, passed: Passed) -> None:
     passed(3)
 
 
-async def _moved_over_a_rewritten_file(drive: Drive, passed: Passed) -> None:
+async def _rewritten_and_renamed(drive: Drive, passed: Passed, old: str, new: str, reached: int = 2) -> None:
     """What has the name is open, and what its second close() accepted waits in the journal."""
-    await drive.read(A)
     async with written(drive, B, os.O_WRONLY | os.O_TRUNC, b"v1", b"v2") as handle:
         await drive.filesystem.flush(handle)
-        passed(2)
-        await drive.rename(A, B)
-        passed(3)
+        passed(reached)
+        await drive.rename(old, new)
+        passed(reached + 1)
         await drive.filesystem.release(handle)
+
+
+async def _moved_over_a_rewritten_file(drive: Drive, passed: Passed) -> None:
+    await drive.read(A)
+    await _rewritten_and_renamed(drive, passed, A, B)
 
 
 async def _published_over_a_rewritten_file(drive: Drive, passed: Passed) -> None:
     await drive.write(TEMPORARY, b"new")
     passed(1)
-    async with written(drive, B, os.O_WRONLY | os.O_TRUNC, b"v1", b"v2") as handle:
-        await drive.filesystem.flush(handle)
-        passed(3)
-        await drive.rename(TEMPORARY, B)
-        passed(4)
-        await drive.filesystem.release(handle)
+    await _rewritten_and_renamed(drive, passed, TEMPORARY, B, 3)
 
 
 async def _open_over_a_rewritten_file(drive: Drive, passed: Passed) -> None:
@@ -118,12 +117,7 @@ async def _open_over_a_rewritten_file(drive: Drive, passed: Passed) -> None:
 
 
 async def _rewritten_and_put_aside(drive: Drive, passed: Passed) -> None:
-    async with written(drive, B, os.O_WRONLY | os.O_TRUNC, b"v1", b"v2") as handle:
-        await drive.filesystem.flush(handle)
-        passed(2)
-        await drive.rename(B, BACKUP)
-        passed(3)
-        await drive.filesystem.release(handle)
+    await _rewritten_and_renamed(drive, passed, B, BACKUP)
 
 
 _OVER_HELD = (OLD, {"b.txt": b"held b"}, {"a.txt": b"one", "b.txt": b"held b"})

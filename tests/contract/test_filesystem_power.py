@@ -4,7 +4,6 @@ The platform keeps what it got; the disk keeps what was synced. What stands in t
 """
 
 import os
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -118,11 +117,7 @@ async def test_a_loss_of_power_at_any_request_leaves_the_work_done_once(
     if story.variants:
         office.sandbox.variants = Variants.named(*story.variants)
     for after in range(20):
-        for state in ("alive", "dead"):
-            shutil.rmtree(office.disk / state, ignore_errors=True)
-        office.clear()
-        for path, data in story.before:
-            office.add(f"invoice/{path}", data)
+        office.start_over(story.before)
         with monkeypatch.context() as patched:
             power = Power(office.disk / "alive", patched)
             async with _acted(office, story, power, kind, after) as struck:

@@ -20,18 +20,21 @@ from tests.contract.power import KINDS, Power
 
 A = "invoice/1/scan/a.txt"
 B = "invoice/1/scan/b.txt"
+SMALL = "invoice/1/small/a.txt"
 
 
 @asynccontextmanager
-async def written_again(office: Office, first: bytes, second: bytes) -> AsyncIterator[tuple[Drive, int]]:
+async def written_again(
+    office: Office, first: bytes, second: bytes, path: str = A
+) -> AsyncIterator[tuple[Drive, int]]:
     """A drive, and a handle whose file was closed by two of several programs that share it."""
     async with office.mounted() as drive:
-        handle = await drive.open(A, WRITE_NEW)
+        handle = await drive.open(path, WRITE_NEW)
         await drive.filesystem.write(handle, 0, first)
         await drive.filesystem.flush(handle)
         await drive.filesystem.write(handle, len(first), second)
         await drive.filesystem.flush(handle)
-        assert office.stored() == [("1/scan/a.txt", first)]
+        assert office.stored() == [(path.removeprefix("invoice/"), first)]
         yield drive, handle
 
 
@@ -186,18 +189,13 @@ async def test_after_an_fsync_what_is_written_later_may_be_there_as_on_any_disk(
 
 
 async def test_a_write_that_fails_later_takes_nothing_from_what_a_close_accepted(office: Office) -> None:
-    path = "invoice/1/small/a.txt"
-    async with office.mounted() as drive:
-        handle = await drive.open(path, WRITE_NEW)
-        for offset, data in ((0, b"one "), (4, b"two")):
-            await drive.filesystem.write(handle, offset, data)
-            await drive.filesystem.flush(handle)
+    async with written_again(office, b"one ", b"two", SMALL) as (drive, handle):
         await drive.filesystem.write(handle, 0, b"ONE")
         with pytest.raises(errors.TooLargeError):
             await drive.filesystem.write(handle, 0, b"x" * 20_000)
         with pytest.raises(errors.TooLargeError):
             await drive.close(handle)
-        assert await drive.read(path) == b"one two"
+        assert await drive.read(SMALL) == b"one two"
         await drive.drained()
         assert office.stored() == [("1/small/a.txt", b"one two")]
         drive.assert_nothing_left()
@@ -206,15 +204,10 @@ async def test_a_write_that_fails_later_takes_nothing_from_what_a_close_accepted
 async def test_a_failed_draft_that_is_started_over_leaves_what_a_close_accepted_until_it_is_closed(
     office: Office,
 ) -> None:
-    path = "invoice/1/small/a.txt"
-    async with office.mounted() as drive:
-        handle = await drive.open(path, WRITE_NEW)
-        for offset, data in ((0, b"one "), (4, b"two")):
-            await drive.filesystem.write(handle, offset, data)
-            await drive.filesystem.flush(handle)
+    async with written_again(office, b"one ", b"two", SMALL) as (drive, handle):
         with pytest.raises(errors.TooLargeError):
             await drive.filesystem.write(handle, 0, b"x" * 20_000)
-        await drive.open(path, os.O_WRONLY | os.O_TRUNC)
+        await drive.open(SMALL, os.O_WRONLY | os.O_TRUNC)
         await drive.filesystem.write(handle, 0, b"thr")
     assert await after_the_crash(office) == [("1/small/a.txt", b"one two")]
 
