@@ -210,9 +210,7 @@ class Watched:
 
     async def see(self, *titles: str) -> None:
         """Wait until these have a turn, and nobody else gets one when nothing moves any more."""
-        with trio.fail_after(20):
-            while self._titles() != sorted(titles):  # noqa: ASYNC110  the journal's thread moves it on
-                await trio.sleep(0.005)
+        await until(lambda: self._titles() == sorted(titles))
         await wait_all_tasks_blocked(0.02)
         assert self._titles() == sorted(titles)
 
@@ -818,8 +816,7 @@ async def test_one_that_waits_for_room_waits_for_one_that_waits_for_room_elsewhe
         made = await room.submit(overwrite("last", "two"))
         all_in_line.set()
         with trio.fail_after(5):
-            while room.steps.titles.count("moved") < 1:  # noqa: ASYNC110  the journal's thread moves it on
-                await trio.sleep(0.005)
+            await until(lambda: "moved" in room.steps.titles)
             await wait_all_tasks_blocked(0.02)
             last.set()
             for work in (made, moved, new):
@@ -844,8 +841,7 @@ async def test_one_dropped_while_it_waits_for_room_is_not_brought_up(tmp_path: P
         await room.submit(overwrite("a"))
         all_in_line.set()
         with trio.fail_after(5):
-            while not (room.steps.titles == ["new", "a"] and not new.busy):  # noqa: ASYNC110  the journal's thread
-                await trio.sleep(0.005)
+            await until(lambda: room.steps.titles == ["new", "a"] and not new.busy)
             await room.uploads.drop(new)
         assert room.steps.titles == ["new", "a"]
         assert new.row.added is None
@@ -866,8 +862,7 @@ async def test_room_is_not_asked_for_again_before_somebody_could_have_made_it(tm
         new = await room.submit(save("new"))
         all_in_line.set()
         with trio.fail_after(5):
-            while away.error is None or "new" not in room.steps.titles:  # noqa: ASYNC110  the journal's thread
-                await trio.sleep(0.005)
+            await until(lambda: away.error is not None and "new" in room.steps.titles)
             await trio.sleep(0.1)
             assert room.steps.titles.count("new") == 1
             made.set()
