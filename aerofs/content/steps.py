@@ -5,7 +5,7 @@ the journal before the next request is sent, so that performing the row again go
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from aerofs.content.actions import Actions
 from aerofs.content.conflicts import Conflict
 from aerofs.content.journal import Journal
 from aerofs.content.making_room import MakingRoom
-from aerofs.content.operations import NOWHERE, Retire, Role, Secured
+from aerofs.content.operations import NOWHERE, Operation, Retire, Role, Secured
 from aerofs.content.puts import Ledger, Put, Remote
 from aerofs.content.recognition import Fetch, Recognition
 from aerofs.content.retiring import Retiring
@@ -97,17 +97,17 @@ class Performer:
         if row.secured is not None:
             await self._add_after_removal(put, row.secured)
             return
-        victim = next((old for old in reversed(row.retire) if old.place == row.place), None)
-        if victim is not None and row.maximum and len(row.known | {victim.attachment}) >= row.maximum:
-            await self._add_to_full(put, victim)
+        victims = {old.attachment for old in row.retire if old.place == row.place}
+        if victims and row.maximum and len(row.known | victims) >= row.maximum:
+            await self._add_to_full(put)
             return
         try:
             await self._add(put)
         except QuotaError:
             # Fuller than we knew, or a maximum that the platform did not tell.
-            if victim is None:
+            if not victims:
                 raise
-            await self._add_to_full(put, victim)
+            await self._add_to_full(put)
 
     async def _add(self, put: Put, *, instead_of: Retire | None = None) -> None:
         """Add the file; `instead_of` the only one that the field holds, in the same request."""
@@ -145,18 +145,19 @@ class Performer:
         row, body = put.row, self._actions.body(put)
         return await self._actions.save(row.place, row.title, body, replacing=replacing, known=row.bygone)
 
-    async def _add_to_full(self, put: Put, victim: Retire) -> None:
-        """A field that has no room besides the file that the new one stands for."""
+    async def _add_to_full(self, put: Put) -> None:
+        """A field that has no room besides the files that the new one stands for."""
         standing = await self._actions.standing(put.row.place)
-        base = next((entry for entry in standing if entry.id == victim.attachment), None)
-        maximum = put.row.maximum
-        if maximum == 1 and standing and [entry.id for entry in standing] != [victim.attachment]:
+        maximum, victim = put.row.maximum, _victim(put.row, standing)
+        if maximum == 1 and standing and (victim is None or len(standing) > 1):
             raise QuotaError(f"{put.row.path}: the field holds one file, and not the version that was opened")
-        if base is None or (maximum is not None and len(standing) < maximum):
+        if victim is None or (maximum is not None and len(standing) < maximum):
             await self._add(put)
-        elif len(standing) == 1:
+            return
+        old, base = victim
+        if len(standing) == 1:
             # `replace` replaces the whole field, so only where that is exactly the version we know.
-            await self._add(put, instead_of=victim)
+            await self._add(put, instead_of=old)
         else:
             secured = await self._making_room.secure(put, base)
             if await self._making_room.make(put, secured) is None:
@@ -222,3 +223,11 @@ class Performer:
             return False
         await self._actions.stands(put, added)
         return True
+
+
+def _victim(row: Operation, standing: Sequence[Attachment]) -> tuple[Retire, Attachment] | None:
+    """What may make room: of the files that the new one stands for the last one that nobody has taken away."""
+    found = {entry.id: entry for entry in standing}
+    return next(
+        ((old, found[old.attachment]) for old in reversed(row.retire) if old.attachment in found), None
+    )

@@ -64,10 +64,9 @@ class Followed:
         node = self._node
         was_its_own = node.attachment is not None and node.attachment.id == former
         self._tree.overlay.hide(back.id)
+        self._tree.returned(former, back)
         if was_its_own:
             node.attachment = back
-            if self._tree.inodes.node(node.inode) is node:
-                self._tree.inodes.also(node.inode, f"a:{back.id}")
         if was_its_own and self._tree.is_placed(node):
             self._tree.overlay.unhide(former)
         else:

@@ -272,12 +272,23 @@ class Tree:
 
     def learned(self, _place: FieldRef, attachment: AttachmentId, size: int) -> None:
         """A download told the true size of an attachment."""
+        node = self._known(attachment)
+        if node is not None:
+            self.sized(node, size)
+
+    def returned(self, former: AttachmentId, back: Attachment) -> None:
+        """What a file was had made room, and was put back under another id: that is what the file is now."""
+        node = self._known(former)
+        if node is not None and node.attachment is not None and node.attachment.id == former:
+            node.attachment = back
+            self.inodes.also(node.inode, f"a:{back.id}")
+
+    def _known(self, attachment: AttachmentId) -> FileNode | None:
         number = self.inodes.number_for(f"a:{attachment}")
         node = self.inodes.node(number)
-        if isinstance(node, FileNode):
-            self.sized(node, size)
-        else:
+        if node is None:
             self.inodes.release(number)
+        return node if isinstance(node, FileNode) else None
 
     def drop(self, node: FileNode) -> None:
         """The file has no name any more."""

@@ -220,6 +220,56 @@ async def test_without_the_room_on_this_disk_nothing_is_deleted_to_make_room(off
         drive.assert_nothing_left()
 
 
+@pytest.mark.parametrize("newer", [False, True], ids=["moved", "and saved"])
+async def test_where_a_colleague_replaced_the_target_the_file_that_was_moved_makes_room(
+    office: Office, *, newer: bool
+) -> None:
+    path = "invoice/1/few"
+    old = office.add(f"{path}/a.txt", b"old")
+    office.add(f"{path}/b.txt", b"other")
+    async with office.mounted() as drive:
+        for name in await drive.names(path):
+            await drive.read(f"{path}/{name}")
+        drive.network.away = True
+        await drive.rename(f"{path}/b.txt", f"{path}/a.txt")
+        if newer:
+            with pytest.raises(errors.UnavailableError):
+                await drive.write(f"{path}/a.txt", b"newer")
+        office.sandbox.platform.remove_attachment(old)
+        office.add(f"{path}/a.txt", b"theirs")
+        await drive.back()
+        found = held(office, "few")
+        (ours,) = (name for name in found if name.startswith("a (conflict "))
+        assert found == {"a.txt": b"theirs", ours: b"newer" if newer else b"other"}
+        assert drive.filesystem.saves() == []
+
+
+@pytest.mark.parametrize("saved", [False, True])
+@pytest.mark.parametrize("source", [X, "invoice/1/few/b.txt"])
+async def test_what_was_renamed_over_in_vain_while_it_was_written_is_saved_in_its_place(
+    office: Office, source: str, *, saved: bool
+) -> None:
+    filled(office, "few")
+    path = "invoice/1/few/a.txt"
+    async with office.mounted() as drive:
+        for each in (path, source):
+            await drive.read(each)
+        handle = await drive.open(path, os.O_WRONLY)
+        if saved:
+            await drive.filesystem.write(handle, 0, b"once")
+            await drive.filesystem.flush(handle)
+        await drive.filesystem.write(handle, 0, b"new")
+        office.sandbox.add_fault(Fault("save", "status", status=403))
+        with pytest.raises(errors.DeniedError):
+            await drive.rename(source, path)
+        assert await drive.read(source) == (b"from elsewhere" if source == X else b"other")
+        await drive.close(handle)
+        await drive.drained()
+        assert held(office, "few") == {"a.txt": b"newe" if saved else b"new", "b.txt": b"other"}
+        assert await drive.names("invoice/1/few") == ["a.txt", "b.txt"]
+        drive.assert_nothing_left()
+
+
 # -- death on the way --------------------------------------------------------------------------------------------------
 
 
