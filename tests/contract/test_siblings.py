@@ -21,9 +21,8 @@ from aerofs.content.operations import Operation
 from aerofs.content.store import Owner, StateDirectory, Store
 from aerofs.model import DefinitionId, DocumentId, FieldRef, ValuePath
 from aerofs.mount import stays_here
-from aerofs.sandbox import Access
 from aerofs.settings import Settings
-from tests.contract.conftest import Office
+from tests.contract.conftest import Office, refused, saved_while_away
 
 A = "invoice/1/scan/a.txt"
 B = "invoice/1/scan/b.txt"
@@ -50,22 +49,31 @@ def take_over(office: Office, mine: str = "two", owner: Owner = TWO, *, told: li
     return came
 
 
-async def left_behind(office: Office, *, refused: bool = False) -> None:
+async def left_behind(office: Office, *, held: bool = False) -> None:
     """Mount one: two versions of a file wait, and another file; one is refused, one is local. Then it ends."""
     Store(office.disk / "one", ONE).close()
     async with office.mounted("one") as drive:
         await drive.find("invoice/1/scan")
         await drive.find("invoice/1/copies")
-        if refused:
-            office.sandbox.tokens[office.sandbox.token] = Access(read_only=True)
-            with pytest.raises(errors.DeniedError):
-                await drive.write(HELD, b"held")
-            office.sandbox.tokens[office.sandbox.token] = Access()
-        drive.network.away = True
+        if held:
+            await refused(drive, HELD, b"held", told=True)
         for path, data in ((A, b"new a"), (B, b"new b"), (A, b"newest a")):
-            with pytest.raises(errors.UnavailableError):
-                await drive.write(path, data)
+            await saved_while_away(drive, path, data)
         await drive.write(PART, b"part")
+
+
+class _Killed(BaseException):
+    pass
+
+
+async def half_taken(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mount two takes over what one left behind, and dies before that one gives it away."""
+    await left_behind(office)
+    Store(office.disk / "two", TWO).close()
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "give_away", lambda *_: (_ for _ in ()).throw(_Killed()))
+        with pytest.raises(_Killed):
+            take_over(office)
 
 
 async def arrives(office: Office, state: str = "two") -> None:
@@ -77,7 +85,7 @@ async def arrives(office: Office, state: str = "two") -> None:
 
 async def test_what_waits_for_a_dead_sibling_is_brought_up_by_the_next_mount(office: Office) -> None:
     office.add(A, b"old a")
-    await left_behind(office, refused=True)
+    await left_behind(office, held=True)
     assert take_over(office) == 3
     assert take_over(office) == 0
     async with office.mounted("two") as drive:
@@ -257,12 +265,7 @@ async def test_rows_that_a_sibling_does_not_let_go_stay_its_own(
 async def test_what_was_half_taken_is_kept_where_its_sibling_cannot_be_read_any_more(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await left_behind(office)
-    Store(office.disk / "two", TWO).close()
-    with monkeypatch.context() as patched:
-        patched.setattr(Journal, "give_away", lambda *_: (_ for _ in ()).throw(_Killed()))
-        with pytest.raises(_Killed):
-            take_over(office)
+    await half_taken(office, monkeypatch)
     (office.disk / "one" / "lock").unlink()
     (office.disk / "one" / "lock").mkdir()
     told: list[str] = []
@@ -283,10 +286,6 @@ async def test_a_siblings_damaged_journal_is_mended_on_the_way(office: Office) -
     (office.disk / "one" / "journal.sqlite").write_bytes(b"no database at all" * 400)
     assert take_over(office) == 2
     await arrives(office)
-
-
-class _Killed(BaseException):
-    pass
 
 
 def _arrows() -> list[tuple[object, str]]:
@@ -354,12 +353,7 @@ async def test_a_death_between_any_two_steps_loses_nothing_and_doubles_nothing(
 async def test_a_half_taken_row_is_left_to_the_sibling_that_runs_by_now(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await left_behind(office)
-    Store(office.disk / "two", TWO).close()
-    with monkeypatch.context() as patched:
-        patched.setattr(Journal, "give_away", lambda *_: (_ for _ in ()).throw(_Killed()))
-        with pytest.raises(_Killed):
-            take_over(office)
+    await half_taken(office, monkeypatch)
     assert len(inspect(office.disk / "two").rows) == 2
     with StateDirectory(office.disk / "one"):  # it runs before we are back
         take_over(office)
