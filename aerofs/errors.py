@@ -41,6 +41,10 @@ class RefusedError(AerofsError):
     errno = errno.EPERM
 
 
+class DoubtError(RefusedError):
+    """Whether what stands on the platform is ours cannot be told: a person has to look."""
+
+
 class ReadOnlyError(AerofsError):
     """The mount is read-only."""
 

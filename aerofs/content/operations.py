@@ -128,6 +128,16 @@ class Operation:
         return self.copy_of[0] != self.place and self.source_title == self.title
 
     @property
+    def saves(self) -> bool:
+        """It brings up bytes that were written here."""
+        return self.content is not None and self.copy_of is None
+
+    @property
+    def bare(self) -> bool:
+        """It has no bytes of its own: it moves whatever the operation before it brings up."""
+        return self.content is None and self.copy_of is None
+
+    @property
     def unsure(self) -> bool:
         """Whether a request may have been carried out of which the row does not tell, now that its process has ended.
 
@@ -174,16 +184,30 @@ def inherit(row: Operation, prior: Operation) -> Operation:
     if prior.added is None:
         # What it had made room by deleting is still to be put back, should this one be refused.
         secured = row.secured or prior.secured
-        return replace(row, after=None, known=known, retire=left + row.retire, secured=secured)
+        row = replace(row, after=None, known=known, retire=left + row.retire, secured=secured)
+        return _with_bytes_of(row, prior) if row.bare else row
     # (Known is what was seen: nothing else tells bystanders of it from what took its place.)
     added = prior.added
-    if row.content is not None or row.copy_of is not None:
+    if not row.bare:
         return replace(row, after=None, known=known, retire=left + row.retire)
     # A move: what the prior operation brought up is what is moved.
     left = (replace(left[0], role=Role.SOURCE), *prior.retire)
     source = (prior.place, added.id)
     return replace(
         row, after=None, known=known, retire=left + row.retire, copy_of=source, source_title=added.name
+    )
+
+
+def _with_bytes_of(row: Operation, prior: Operation) -> Operation:
+    """What was not brought up where it was is to be brought up where it is by now."""
+    return replace(
+        row,
+        content=prior.content,
+        sha256=prior.sha256,
+        accepted=prior.accepted,
+        size=prior.size,
+        copy_of=prior.copy_of,
+        source_title=prior.source_title,
     )
 
 

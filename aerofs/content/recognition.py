@@ -18,7 +18,7 @@ from aerofs.content.operations import Operation
 from aerofs.content.origin import proven_total
 from aerofs.content.pictures import same_picture
 from aerofs.content.puts import Remote
-from aerofs.errors import RefusedError, StaleError, UnavailableError
+from aerofs.errors import DoubtError, RefusedError, StaleError, UnavailableError
 from aerofs.model import Attachment, AttachmentId, FieldRef
 from aerofs.platform import ExpiredUrlError
 
@@ -45,7 +45,7 @@ class Recognition:
             certain: The platform said that it did the work, only not what came of it.
 
         Raises:
-            RefusedError: One may be ours, and neither bytes nor pictures can tell.
+            DoubtError: One may be ours, and neither bytes nor pictures can tell.
             AerofsError: Their bytes cannot be had now.
         """
         unknown = [entry for entry in standing if entry.id not in row.bygone]
@@ -83,9 +83,7 @@ class Recognition:
     async def _equal(self, expected: str, candidates: Sequence[Attachment], path: str) -> Attachment | None:
         for entry in candidates:
             if entry.url is None:
-                raise RefusedError(
-                    f"{path}: a new file of this name gives no address, so ours cannot be told"
-                )
+                raise DoubtError(f"{path}: a new file of this name gives no address, so ours cannot be told")
             found, size = await self._bytes(entry.url)
             if found == expected:
                 return entry
@@ -110,7 +108,7 @@ class Recognition:
         if len(alike) == 1:
             return alike[0]
         if alike or unclear:
-            raise RefusedError(
+            raise DoubtError(
                 f"{row.path}: whether a new file of this name is ours, made smaller, cannot be told: look there first"
             )
         return None

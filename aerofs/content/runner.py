@@ -16,13 +16,13 @@ import trio
 
 from aerofs.content.journal import Journal
 from aerofs.content.makers import makers_of_room
-from aerofs.content.operations import Operation, State, inherit
+from aerofs.content.operations import Operation, State
 from aerofs.content.settling import Settling
 from aerofs.content.steps import Performer
 from aerofs.content.turns import Turns
 from aerofs.content.work import Work
 from aerofs.content.works import Works
-from aerofs.errors import AerofsError, NoSpaceError, QuotaError, UnavailableError
+from aerofs.errors import AerofsError, DoubtError, NoSpaceError, QuotaError, UnavailableError
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class Runner:
         await self._works.until(lambda: previous.settled.is_set() or work.dropped)
         if work.previous is previous and previous.settled.is_set():
             # It was dropped. (The journal knows.)
-            work.row, work.previous = inherit(work.row, previous.row), None
+            work.inherits(previous)
 
     async def _try(self, work: Work) -> bool:
         """One try. True when the work is settled."""
@@ -123,9 +123,31 @@ class Runner:
         makers = makers_of_room(work, list(self._works)) if isinstance(error, QuotaError) else []
         if any(maker.error is None for maker in makers):
             return None
+        if not (makers or error.temporary) and await self._went_elsewhere(work, error):
+            return None
         met = UnavailableError(f"{error}, for now") if makers else error
         await self._failed(work, met, superseded=work.row.superseded and not begun.superseded)
         return False
+
+    async def _went_elsewhere(self, work: Work, error: AerofsError) -> bool:
+        """Whether what is refused where it was is not wanted there any more: its file was moved on, or removed.
+
+        Then nothing of it is brought up there, and whoever waits for it has its bytes.
+        """
+
+        def later() -> list[Work]:
+            return [each for each in self._works if each.previous is work and each.row.bare]
+
+        await self._works.until(lambda: not any(each.unwritten for each in later()))
+        row = work.row
+        if row.added is not None or row.superseded or work.damage is not None or not later():
+            return False
+        if isinstance(error, DoubtError) and not all(each.row.cancelled for each in later()):
+            return False  # a person has to look first
+        log.info("%s: %s; was moved on meanwhile", row, error)
+        work.row = replace(row, superseded=True)
+        work.was_tried(error)
+        return True
 
     async def _wait_for_room(self, work: Work) -> None:
         # (One that met an error gives no reason to try before its own next try.)
@@ -135,6 +157,7 @@ class Runner:
                 lambda: (
                     work.dropped
                     or work.row.cancelled
+                    or work.row.superseded
                     or any(maker.error is not None or maker.settled.is_set() for maker in work.makers)
                 )
             )

@@ -8,7 +8,7 @@ from pathlib import Path
 from aerofs.content import labels
 from aerofs.content.blobs import Blobs
 from aerofs.content.journal import Journal
-from aerofs.content.operations import Operation, inherit
+from aerofs.content.operations import Operation
 from aerofs.content.recognition import mistakable
 from aerofs.content.work import Work
 
@@ -41,7 +41,7 @@ class Settling:
         others = list(others)
         for later in others:
             if later.previous is work:
-                later.row, later.previous = inherit(later.row, work.row), None
+                later.inherits(work)
                 work.heirs.append(later)
             elif added is not None and later is not work and mistakable(later.row, work.row.place, added):
                 later.row = replace(later.row, known=later.row.known | {added.id})
@@ -84,7 +84,7 @@ class Settling:
             taken = True
         if row.content is None and row.copy_of is not None and row.added is not None:
             self._blobs.share(row.copy_of[1], row.added.id)
-        if row.content is None or taken:
+        if row.content is None or taken or any(heir.row.content == row.content for heir in work.heirs):
             return
         path = self._drafts / row.content
         added = row.added

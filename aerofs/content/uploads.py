@@ -161,12 +161,16 @@ class Uploads(Works):
                 self.supersede(earlier)
             earlier = earlier.previous
 
-    async def restore(self, work: Work, before: Operation) -> None:
-        """Take back a `cancel` that the platform refused: the operation is what it was, and goes on if it did."""
+    async def restore(self, work: Work, before: Operation, *, retire: tuple[Retire, ...]) -> None:
+        """Take back a `cancel` that the platform refused: the operation is what it was, and goes on if it did.
+
+        What it has inherited meanwhile it keeps.
+        """
+        besides = {old for old in retire if old not in before.retire}
         work.row = replace(
             work.row,
             cancelled=False,
-            retire=tuple(old for old in work.row.retire if old in before.retire),
+            retire=tuple(old for old in work.row.retire if old not in besides),
             state=before.state,
             tries=before.tries,
             error=before.error,

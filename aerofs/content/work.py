@@ -11,6 +11,7 @@ from aerofs.model import AttachmentId, FieldRef
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from aerofs.errors import AerofsError
 
@@ -29,6 +30,7 @@ class Work(Put):
         settled: Set at the very end: done, taken back, or dropped.
         next_try: trio time of the next try; None while none is planned.
         unwatched: It was cancelled, and nobody waits any more to hear that the platform refuses.
+        frozen: The file of a draft that stays as it is for as long as this one reads it.
         takes_content: Asked at the end; True where the caller keeps the local file.
         heirs: Those that waited for it, once it is settled.
         followed: How many rows that come after it are being written.
@@ -53,6 +55,7 @@ class Work(Put):
         self.wake = trio.Event()
         self.next_try: float | None = None
         self.unwatched = False
+        self.frozen: Path | None = None
         self.takes_content: Callable[[Work], bool] | None = None
         self.heirs: list[Work] = []
         self.followed = 0
@@ -88,6 +91,12 @@ class Work(Put):
             self.told = error
         self.performed.set()
         self.tried.set()
+
+    def inherits(self, prior: "Work") -> None:
+        """The one that it waited for is settled; what that read, and did not bring up, is this one's to read."""
+        self.row, self.previous = inherit(self.row, prior.row), None
+        if self.row.content is not None and self.row.content == prior.row.content:
+            self.frozen, prior.frozen = prior.frozen, None
 
     def shown_again(self) -> list[AttachmentId]:
         """It is settled: what was hidden on its behalf is to be seen again, but for what an heir retires now."""

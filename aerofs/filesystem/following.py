@@ -21,7 +21,7 @@ class Followed:
     ) -> None:
         self._node = node
         self._work = work
-        self._frozen = frozen
+        work.frozen = frozen
         self._outcomes = outcomes
         self._tree = tree
         self._earlier, node.work = node.pending, work
@@ -79,7 +79,7 @@ class Followed:
             # (One that it was to follow may still be there, if this one was dropped.)
             node.work = earlier if earlier is not None and not earlier.settled.is_set() else None
         self._keep_hidden_for_heirs()
-        kept = self._outcomes.over(node, work, self._frozen)
+        kept = self._outcomes.over(node, work)
         for attachment in work.shown_again():
             self._tree.overlay.unhide(attachment)
         return kept

@@ -67,9 +67,9 @@ class Outcomes:
         work.announced, work.retracted = followed.announced, followed.retracted
         work.returned, work.takes_content = followed.returned, followed.settled
 
-    def over(self, node: FileNode, work: Work, frozen: Path | None) -> bool:
+    def over(self, node: FileNode, work: Work) -> bool:
         """An operation of the file is settled. Returns whether the node keeps the local file of its bytes."""
-        draft = node.draft
+        draft, frozen = node.draft, work.frozen
         kept = frozen is not None and draft is not None and draft.release_frozen(frozen)
         if node.life is Life.UNLINKED:
             if not node.handles:

@@ -166,7 +166,7 @@ class Unlinking:
         before = work.row
         await self._uploads.cancel(work, retire=retire)
         row = work.row
-        if not (work.running or row.maybe_sent or row.added or row.retire):
+        if not (work.previous or work.running or row.maybe_sent or row.added or row.retire):
             return  # it only stands in line, and will find that there is nothing left to do
         with trio.move_on_after(self._wait):
             await self._uploads.resolved(work)
@@ -174,7 +174,7 @@ class Unlinking:
         if work.row.state is State.HELD and work.unwatched:
             refusal = work.error or RefusedError(f"{work.row.path}: cannot be taken back")
             try:
-                await self._uploads.restore(work, before)
+                await self._uploads.restore(work, before, retire=retire)
             except AerofsError as error:
                 log.error("%s: could not be noted in the journal: %s", work.row, error)
             raise refusal

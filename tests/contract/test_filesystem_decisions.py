@@ -329,16 +329,18 @@ async def test_an_earlier_save_counts_no_more_and_the_later_one_takes_it_along(o
 async def test_a_save_and_the_rename_that_waits_for_it_are_one_decision(office: Office) -> None:
     async with office.mounted(close_wait=0, rename_wait=0.1) as drive:
         await drive.find("invoice/1/scan")
-        permit(office, Access(read_only=True))
+        office.sandbox.add_fault(Fault("save", "status", status=503, count=None))
         with office.sandbox.hold("save") as save:
             await drive.write(A, b"new")
             await save.arrived()
             await drive.rename(A, B)
-        await until(lambda: {each["state"] for each in drive.filesystem.saves()} == {"held", "queued"})
+        await until(lambda: drive.filesystem.saves()[0]["tries"])
         one, two = drive.filesystem.saves()
         assert two["after"] == one["id"]
         await discard(drive, two["id"])
         assert await drive.names("invoice/1/scan") == []
+        await drive.drained()
+        assert office.stored() == []
         drive.assert_nothing_left()
 
 

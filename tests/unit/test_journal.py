@@ -277,6 +277,14 @@ def test_a_move_inherits_what_is_to_be_moved() -> None:
     assert [(old.attachment, old.role) for old in row.retire] == [("new", Role.SOURCE)]
 
 
+def test_a_move_inherits_the_bytes_of_what_was_not_brought_up() -> None:
+    prior = replace(ROW, id=1, added=None, copy_of=(FIELD, AttachmentId("source")), source_title="s.txt")
+    move = replace(ROW, id=2, after=1, content=None, sha256=None, copy_of=None, source_title="", size=0)
+    row = inherit(move, prior)
+    assert (row.content, row.sha256, row.size) == (prior.content, prior.sha256, prior.size)
+    assert (row.copy_of, row.source_title) == (prior.copy_of, prior.source_title)
+
+
 VERSION_1 = """
 CREATE TABLE operations (id INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL);
 CREATE TABLE facts (

@@ -18,6 +18,7 @@ from aerofs.content.store import Store
 from aerofs.errors import (
     AerofsError,
     DeniedError,
+    DoubtError,
     NotFoundError,
     ProtocolError,
     QuotaError,
@@ -389,7 +390,7 @@ async def test_in_a_field_that_resizes_what_cannot_be_told_is_for_the_user(
     put.row = replace(put.row, resizes=True, maybe_sent=True)
     for _ in range(strangers):
         bench.remote.add(HERE, "a.txt", b"smaller")
-    await bench.fails(put, RefusedError)
+    await bench.fails(put, DoubtError)
     assert bench.remote.asked == ["list"] + ["fetch"] * strangers
     await bench.performer.perform(put)  # who lets it be tried again has looked
     assert ("a.txt", b"new") in bench.remote.names(HERE)

@@ -1,0 +1,149 @@
+"""A save that is refused where its file was, when that had gone elsewhere, or had been removed, meanwhile."""
+
+import os
+
+import pytest
+import trio
+
+from aerofs.errors import DeniedError, UnavailableError
+from aerofs.sandbox import Fault
+from tests.contract.conftest import Drive, Office, until
+
+HERE, THERE = "invoice/1/single/a.txt", "invoice/1/scan/a.txt"
+
+
+async def perhaps_sent(drive: Drive, path: str, data: bytes) -> None:
+    """A save of which nobody knows whether it was carried out; nothing else is, until the faults are cleared."""
+    drive.office.sandbox.add_fault(Fault("save", "status", status=503, count=None))
+    with pytest.raises(UnavailableError):
+        await drive.write(path, data)
+
+
+async def well_again(drive: Drive) -> None:
+    drive.office.sandbox.clear_faults()
+    drive.filesystem.retry()
+    await drive.drained()
+
+
+async def test_it_is_brought_up_where_it_is_now(office: Office) -> None:
+    async with office.mounted(rename_wait=0.2) as drive:
+        await perhaps_sent(drive, HERE, b"ours")
+        await drive.rename(HERE, THERE)
+        office.add("invoice/1/single/b.txt", b"theirs")
+        await well_again(drive)
+        assert office.stored() == [("1/scan/a.txt", b"ours"), ("1/single/b.txt", b"theirs")]
+        assert await drive.read(THERE) == b"ours"
+        drive.assert_nothing_left()
+
+
+async def test_what_was_written_to_it_after_that_is_brought_up_where_it_is_now(office: Office) -> None:
+    async with office.mounted(rename_wait=0.2) as drive:
+        await perhaps_sent(drive, HERE, b"ours")
+        await drive.rename(HERE, THERE)
+        with pytest.raises(UnavailableError):
+            await drive.write(THERE, b"newer")
+        office.add("invoice/1/single/b.txt", b"theirs")
+        await well_again(drive)
+        assert office.stored() == [("1/scan/a.txt", b"newer"), ("1/single/b.txt", b"theirs")]
+        drive.assert_nothing_left()
+
+
+async def test_its_removal_does_not_wait_for_it(office: Office) -> None:
+    async with office.mounted(rename_wait=0.2) as drive:
+        await perhaps_sent(drive, HERE, b"ours")
+        await drive.rename(HERE, THERE)
+        await drive.remove(THERE)
+        office.add("invoice/1/single/b.txt", b"theirs")
+        await well_again(drive)
+        assert office.stored() == [("1/single/b.txt", b"theirs")]
+        drive.assert_nothing_left()
+
+
+async def test_what_is_written_while_it_is_brought_up_there_is_not_in_it(office: Office) -> None:
+    async with office.mounted(rename_wait=0.2) as drive:
+        await perhaps_sent(drive, HERE, b"ours")
+        await drive.rename(HERE, THERE)
+        handle = await drive.open(THERE, os.O_WRONLY)
+        office.add("invoice/1/single/b.txt", b"theirs")
+        office.sandbox.clear_faults()
+        office.sandbox.add_fault(Fault("save", "status", status=503, path="=scan", count=None))
+        drive.filesystem.retry()
+        await until(lambda: len(drive.filesystem.saves()) == 1)  # refused where it was
+        await drive.filesystem.write(handle, 0, b"mine")
+        await well_again(drive)
+        assert office.stored("1/scan") == [("1/scan/a.txt", b"ours")]
+        await drive.close(handle)
+        assert office.stored("1/scan") == [("1/scan/a.txt", b"mine")]
+        drive.assert_nothing_left()
+
+
+async def test_where_it_may_not_be_removed_it_is_as_it_was(office: Office) -> None:
+    here, there = "invoice/1/copies/a.txt", THERE
+    office.add(here, b"old")
+    async with office.mounted(rename_wait=5) as drive:
+        assert await drive.read(here) == b"old"
+        await perhaps_sent(drive, here, b"ours")
+        await drive.rename(here, there)
+        office.sandbox.clear_faults()
+        for kind in ("save", "delete"):
+            office.sandbox.add_fault(Fault(kind, "status", status=403, count=None))
+        async with trio.open_nursery() as nursery:
+
+            async def removal() -> None:
+                with pytest.raises(DeniedError):
+                    await drive.remove(there)
+
+            nursery.start_soon(removal)
+            await until(lambda: drive.filesystem.saves()[-1]["withdrawn"])
+            drive.filesystem.retry()
+        await until(lambda: drive.states() == {"a.txt": "held"})
+        assert office.stored() == [("1/copies/a.txt", b"old")]
+    office.sandbox.clear_faults()
+    async with office.mounted() as drive:
+        assert await drive.read(there) == b"ours"
+        drive.filesystem.retry()
+        drive.filesystem._uploads.retry(held=True)
+        await until(lambda: not drive.filesystem.saves())
+        assert office.stored() == [("1/scan/a.txt", b"ours")]
+        drive.assert_nothing_left()
+
+
+async def test_a_person_looks_first_where_it_may_stand_already(office: Office) -> None:
+    here = "invoice/1/picture/a.png"
+    async with office.mounted(rename_wait=0.2) as drive:
+        await drive.names("invoice/1/picture")
+        await perhaps_sent(drive, here, b"no picture")
+        await drive.rename(here, THERE)
+        office.add(here, b"nor this")
+        office.sandbox.clear_faults()
+        drive.filesystem.retry()
+        await until(lambda: "held" in drive.states().values())
+        assert office.stored() == [("1/picture/a.png", b"nor this")]
+        assert await drive.read(THERE) == b"no picture"
+
+
+@pytest.mark.parametrize("answered", [False, True])
+async def test_a_death_on_the_way_loses_and_doubles_nothing(office: Office, *, answered: bool) -> None:
+    for after in range(9):
+        for state in ("alive", "dead"):
+            office.forget_disk(state)
+        office.clear()
+        async with office.mounted("alive", rename_wait=0.2) as drive:
+            await perhaps_sent(drive, HERE, b"ours")
+            await drive.rename(HERE, THERE)
+            office.add("invoice/1/single/b.txt", b"theirs")
+            office.sandbox.clear_faults()
+            drive.network.cut(after, answered=answered, crashed=lambda: office.copy_disk("alive", "dead"))
+            drive.filesystem.retry()
+            await until(lambda: drive.network.reached.is_set() or not drive.filesystem.saves())
+            died = drive.network.reached.is_set()
+        if died:
+            async with office.mounted("dead") as drive:
+                await drive.drained()
+                assert await drive.read(THERE) == b"ours"
+                drive.assert_nothing_left()
+        assert office.stored() == [("1/scan/a.txt", b"ours"), ("1/single/b.txt", b"theirs")]
+        if not died:
+            assert after >= 2
+            return
+    raise AssertionError
