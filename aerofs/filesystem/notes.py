@@ -199,7 +199,7 @@ class Notes:
         async with self.lock(node):
             await self._uploads.rested(work)
             draft, former = node.draft, node.noted
-            if draft is None or work.row.content is None or node.pending is not work:
+            if draft is None or not work.row.saves or node.pending is not work:
                 await self._uploads.drop(work)  # there are no bytes, or a later row has them
                 return
             self._uploads.spend(work)

@@ -141,7 +141,7 @@ class Undoing:
             if target is not None:
                 await self._keep(target)
             await self._take_along(node, before, work)
-            if node.life is Life.LOCAL and node.noted is None and work.row.content is None:
+            if node.life is Life.LOCAL and node.noted is None and not work.row.saves:
                 await self._commits.notes.journal(node, durable=False)
             await self._commits.notes.note_instead(node, work)
         except AerofsError as error:
@@ -206,7 +206,7 @@ class Undoing:
             self._tree.plain(node)
         elif work is None:
             await self._commits.released(node)
-        elif work.row.content is not None:
+        elif work.row.saves:
             await self._save_anew(node)
 
     async def _give_back(self, target: FileNode) -> None:

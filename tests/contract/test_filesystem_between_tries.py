@@ -248,3 +248,26 @@ async def test_a_colleague_who_replaces_a_save_of_ours_before_it_is_through_is_n
         (conflict,) = drive.filesystem.waiting.conflicts()
         beside = conflict["ours"]
         assert office.stored() == sorted([("1/scan/a.txt", b"theirs"), (f"1/scan/{beside}", data)])
+
+
+# -- a save that arrived unheard, and a rename of it that is refused --------------------------------------------------
+
+
+@pytest.mark.parametrize("opened", [False, True])
+async def test_a_refused_rename_of_what_arrived_unheard_leaves_no_row_without_bytes(
+    office: Office, *, opened: bool
+) -> None:
+    async with office.mounted() as drive:
+        office.sandbox.add_fault(Fault("save", "drop_answer"))
+        await queued(drive, A, b"our")
+        handles = [await drive.open(A, os.O_RDONLY)] if opened else []
+        office.sandbox.clear_faults()
+        office.sandbox.add_fault(Fault("save", "status", status=403))
+        with pytest.raises(errors.DeniedError):
+            await drive.rename(A, "invoice/2/scan/b.txt")
+        await drive.drained()
+        for handle in handles:
+            await drive.close(handle)
+        assert office.stored() == [("1/scan/a.txt", b"our")]
+        assert await drive.read(A) == b"our"
+        drive.assert_nothing_left()
