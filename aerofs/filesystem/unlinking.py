@@ -163,18 +163,21 @@ class Unlinking:
         """
         if work.settled.is_set():
             return
-        before = work.row
+        before, work.unwatched = work.row, False
         await self._uploads.cancel(work, retire=retire)
         row = work.row
         if not (work.previous or work.running or row.maybe_sent or row.added or row.retire):
             return  # it only stands in line, and will find that there is nothing left to do
         with trio.move_on_after(self._wait):
             await self._uploads.resolved(work)
-        work.unwatched = not work.settled.is_set()
-        if work.row.state is State.HELD and work.unwatched:
-            refusal = work.error or RefusedError(f"{work.row.path}: cannot be taken back")
-            try:
-                await self._uploads.restore(work, before, retire=retire)
-            except AerofsError as error:
-                log.error("%s: could not be noted in the journal: %s", work.row, error)
-            raise refusal
+        if work.settled.is_set():
+            return
+        if work.row.state is not State.HELD:
+            work.unwatched = True
+            return
+        refusal = work.error or RefusedError(f"{work.row.path}: cannot be taken back")
+        try:
+            await self._uploads.restore(work, before, retire=retire)
+        except AerofsError as error:
+            log.error("%s: could not be noted in the journal: %s", work.row, error)
+        raise refusal

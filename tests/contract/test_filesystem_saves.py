@@ -9,7 +9,16 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from aerofs import errors
 from aerofs.sandbox import Access, Fault
-from tests.contract.conftest import WRITE_NEW, Office, later, queued, saved_while_away, settled_down, until
+from tests.contract.conftest import (
+    WRITE_NEW,
+    Office,
+    later,
+    queued,
+    refused,
+    saved_while_away,
+    settled_down,
+    until,
+)
 
 
 async def test_a_new_file_is_one_request(office: Office) -> None:
@@ -455,3 +464,21 @@ def _bitmap() -> bytes:
     from aerofs.sandbox.sample_pictures import png  # noqa: PLC0415 -- its libraries take a second to load
 
     return png(Image.new("RGB", (64, 64), "red"))
+
+
+async def test_a_removal_that_is_refused_again_is_told_again(office: Office) -> None:
+    path = "invoice/1/scan/a.txt"
+    office.add(path, b"old")
+    async with office.mounted() as drive:
+        assert await drive.read(path) == b"old"
+        await refused(drive, path, b"new", told=True)
+        office.sandbox.add_fault(Fault("delete", "status", status=403, count=None))
+        for _ in range(2):
+            with pytest.raises(errors.DeniedError):
+                await drive.remove(path)
+            assert await drive.read(path) == b"new"
+        office.sandbox.clear_faults()
+        await drive.remove(path)
+        await drive.drained()
+        assert office.stored() == []
+        drive.assert_nothing_left()
