@@ -10,6 +10,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -141,8 +142,19 @@ def _guarded(run: Callable[[], int], *, verbose: bool) -> int:
         if verbose:
             traceback.print_exc()
         hint = "" if verbose else " (-v shows where)"
-        return _say(f"unexpected {type(error).__name__}: {error}{hint}", 1)
+        gone = isinstance(error, FileNotFoundError) and _nowhere()
+        told = f"unexpected {type(error).__name__}: {error}{hint}"
+        return _say(*(("the working directory is gone: change to another one", 2) if gone else (told, 1)))
     return code
+
+
+def _nowhere() -> bool:
+    """Whether the working directory was removed: no relative path leads anywhere then."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _say(sentence: str, code: int) -> int:

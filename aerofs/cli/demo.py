@@ -4,6 +4,7 @@ Both the platform and the mount are processes of their own, deaf to the terminal
 order: saves up, unmounted, platform stopped, everything removed. What is still mounted is never removed.
 """
 
+import errno
 import os
 import select
 import shlex
@@ -95,9 +96,16 @@ def tour(target: Path, scratch: Path) -> list[Step]:
         Step(f"rm {word['moved']}", "remove it"),
         Step(f"md5sum {word['file']} {word['copy']}", "bytes are bytes"),
         Step(
-            f"aerofs status {word['target']}", "what the mount has asked the platform, and saves on their way"
+            f"{_program()} status {word['target']}",
+            "what the mount has asked the platform, and saves on their way",
         ),
     ]
+
+
+def _program() -> str:
+    """What another shell has to call; a clone's .venv is on nobody's path."""
+    beside = Path(sys.executable).parent / "aerofs"
+    return "aerofs" if shutil.which("aerofs") or not beside.exists() else shlex.quote(str(beside))
 
 
 def _show(steps: list[Step], console: Console) -> None:
@@ -113,13 +121,11 @@ def _take(steps: list[Step], console: Console) -> None:
     Raises:
         AerofsError: A command fails.
     """
-    words = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"}
     for step in steps:
         console.print(f"[dim]# {escape(step.why)}[/dim]\n[bold]$ {escape(step.command)}[/bold]")
         done = subprocess.run(  # noqa: S602 -- the tour shows shell commands, its paths are quoted
             step.command,
             shell=True,
-            env=words,
             capture_output=True,
             text=True,
             errors="replace",
@@ -150,7 +156,11 @@ def _place(wanted: Path | None) -> Iterator[Path]:
     """The mount point; made where it is missing, then removed by rmdir alone, which a mount withstands."""
     path = Path(os.path.realpath(wanted or tempfile.mkdtemp(prefix="aero-")))
     ours = wanted is None or not path.exists()
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = os.strerror(errno.ENOTDIR) if isinstance(error, FileExistsError) else error.strerror
+        raise ConfigError(f"the mount point {path} cannot be used: {reason}") from None
     try:
         yield path
     finally:

@@ -4,6 +4,7 @@ Invariant: no token and no query of a URL (a signed one is a key to its file) re
 traceback or in the words of a library.
 """
 
+import errno
 import faulthandler
 import logging
 import os
@@ -74,7 +75,9 @@ def configure(settings: Settings, *, foreground: bool) -> None:
             handler = RotatingFileHandler(path, maxBytes=_MAX_SIZE, backupCount=2, encoding="utf-8")
             stacks = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)  # for life, whatever rotates
         except OSError as error:
-            raise ConfigError(f"the log {path} cannot be written: {error.strerror}") from None
+            # (Of a directory that is to be made where something else stands, only that is told.)
+            reason = os.strerror(errno.ENOTDIR) if isinstance(error, FileExistsError) else error.strerror
+            raise ConfigError(f"the log {path} cannot be written: {reason}") from None
         faulthandler.register(signal.SIGUSR1, file=stacks)
     token = settings.token.get_secret_value() if settings.token is not None else None
     handler.setFormatter(RedactingFormatter(secret=token))

@@ -16,5 +16,7 @@ def sandbox(context: typer.Context) -> None:
     try:
         from aerofs.sandbox import main  # noqa: PLC0415 -- an extra, and heavy
     except ModuleNotFoundError as error:
-        raise ConfigError(f"the sandbox needs {error.name}: pip install 'aerofs[sandbox]'") from None
-    raise typer.Exit(main(context.args))
+        raise ConfigError(
+            f"the sandbox needs {error.name}: pip install 'aerofs[sandbox]' (in a clone: '.[sandbox]')"
+        ) from None
+    raise typer.Exit(main(context.args, program="aerofs sandbox"))

@@ -71,7 +71,10 @@ def _state(found: mounts.Found) -> Text:
     if mount.get("mounted"):
         gone = "" if found.troubles else "; its control socket is gone, and fusermount3 -u unmounts it"
         return Text(f"does not answer{gone}", style="red")
-    return Text("not mounted; mounting there again recovers it", style="yellow")
+    further = (
+        "mounting there again recovers it" if mount.get("mountpoint") else "it does not tell where it was"
+    )
+    return Text(f"not mounted; {further}", style="yellow")
 
 
 def _show_running(mount: dict[str, Any], console: Console) -> None:

@@ -102,7 +102,8 @@ def inspect(directory: Path) -> Inspection:
                 f"the journal {journal} is missing; the next mount takes up what the files in {DRAFTS} tell ({drafts})"
             )
     except (OSError, sqlite3.Error) as error:
-        troubles.append(f"the journal {journal} cannot be read: {error}")
+        reason = error.strerror if isinstance(error, OSError) else error
+        troubles.append(f"the journal {journal} cannot be read: {reason}")
     return Inspection(directory, held, pid, owner_of(directory), rows, tuple(troubles), visited)
 
 

@@ -5,6 +5,7 @@ have yet), `blobs/` (bytes that it has: a cache, wiped at mount). The directory 
 time.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -94,6 +95,10 @@ class StateDirectory:
                 ):
                     raise known from error
                 reason = error.strerror if isinstance(error, OSError) else error
+                if isinstance(error, FileExistsError):
+                    reason = os.strerror(
+                        errno.ENOTDIR
+                    )  # something else stands where a directory is to be made
                 raise ConfigError(f"the state directory {directory} cannot be used: {reason}") from error
             self._opened = opened.pop_all()
 

@@ -1,10 +1,13 @@
 """The sandbox as a program: `python -m aerofs.sandbox`, serving until SIGINT or SIGTERM."""
 
 import argparse
+import errno
+import os
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import trio
 
@@ -13,6 +16,8 @@ from aerofs.sandbox.serving import serving
 from aerofs.sandbox.state import SandboxConfig
 from aerofs.sandbox.traffic import KINDS
 from aerofs.sandbox.variants import PRESETS, Variants
+
+_LAST_PORT = 65535
 
 
 def main(argv: Sequence[str] | None = None, *, program: str = "python -m aerofs.sandbox") -> int:
@@ -41,7 +46,10 @@ def main(argv: Sequence[str] | None = None, *, program: str = "python -m aerofs.
     try:
         trio.run(_serve, config)
     except OSError as error:
-        sys.stderr.write(f"cannot serve: {error.strerror or error}\n")
+        # (Of a directory that is to be made where something else stands, only that is told.)
+        reason = os.strerror(errno.ENOTDIR) if isinstance(error, FileExistsError) else error.strerror or error
+        where = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"{program}: cannot serve: {where}{reason}\n")
         return 1
     return 0
 
@@ -55,16 +63,31 @@ async def _serve(config: SandboxConfig) -> None:
             await anext(signals)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Tells a mistake in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and end."""
+        self.exit(2, f"{self.prog}: {message} (--help tells more)\n")
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= _LAST_PORT:
+        raise argparse.ArgumentTypeError(f"{text} is no port, which is a number from 0 to {_LAST_PORT}")
+    return number
+
+
 def _parser(program: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=program,
         description="A local aero platform.",
         epilog=f"variants: {', '.join(PRESETS)}; kinds: {', '.join(KINDS)}; actions: {', '.join(ACTIONS)}",
     )
     usual = SandboxConfig()
     parser.add_argument("--host", default=usual.host)
-    parser.add_argument("--port", type=int, default=8765, help="of the API; 0 picks a free one")
-    parser.add_argument("--store-port", type=int, default=0, help="of the object store; 0 picks a free one")
+    parser.add_argument("--port", type=_port, default=8765, help="of the API; 0 picks a free one")
+    parser.add_argument("--store-port", type=_port, default=0, help="of the object store; 0 picks a free one")
     parser.add_argument("--data", type=Path, help="where the data lasts; without it, gone at the end")
     parser.add_argument("--sample", action="store_true", help="fill an empty sandbox with a small company")
     parser.add_argument("--token", default=usual.token)

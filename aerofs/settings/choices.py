@@ -77,8 +77,19 @@ class Settings(BaseModel):
     @field_validator(*PATHS)
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
+        if value == Path():
+            raise ValueError("is empty")
         if value is not None and not value.is_absolute():
             raise ValueError(f"{str(value)!r} is not an absolute path")
+        return value
+
+    @field_validator("mountpoint")
+    @classmethod
+    def _told_in_json(cls, value: Path) -> Path:
+        try:
+            str(value).encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"{str(value)!r} is not UTF-8") from None
         return value
 
     @field_validator("token_file", "ca_file", "state_dir", "log_file")

@@ -43,10 +43,10 @@ def size(text: str) -> int:
     Raises:
         ValueError: It is none.
     """
-    text = text.strip().lower()
-    number = text.rstrip("abcdefghijklmnopqrstuvwxyz ")
+    plain = text.strip().lower()
+    number = plain.rstrip("abcdefghijklmnopqrstuvwxyz ")
     try:
-        return int(float(number) * _SIZE_UNITS[text[len(number) :].strip()])
+        return int(float(number) * _SIZE_UNITS[plain[len(number) :].strip()])
     except (KeyError, ValueError, OverflowError):
         raise ValueError(f"{text!r} is not a size (write 500000, 20M, 1.5G, 2GiB)") from None
 
@@ -64,20 +64,27 @@ def _seconds(value: object) -> object:
     return duration(value) if isinstance(value, str) else value
 
 
+_LARGEST_MASK = 0o777
+
+
 def _octal(value: object) -> object:
     """A mode mask from octal text, as mount(8) and the shell write it; numbers (TOML's 0o022) pass."""
     if not isinstance(value, str):
         return value
     try:
-        return int(value, 8)
+        mask = int(value, 8)
     except ValueError:
-        raise ValueError(f"{value!r} is not an octal number such as 022") from None
+        mask = -1
+    if not 0 <= mask <= _LARGEST_MASK:
+        raise ValueError(f"{value!r} is not an octal number such as 022")
+    return mask
 
 
 def _base_url(value: str) -> str:
     try:
         parts = urlsplit(value)
         parts.port  # noqa: B018 -- reading it is what checks it
+        (parts.hostname or "").encode("idna")
     except ValueError:
         raise ValueError("is not a URL") from None
     if parts.username is not None or parts.password is not None:
@@ -87,6 +94,12 @@ def _base_url(value: str) -> str:
     if parts.query or parts.fragment:
         raise ValueError("has a query or fragment; give the base URL alone")
     return value.rstrip("/")
+
+
+def _filled(value: str) -> str:
+    if not value:
+        raise ValueError("is empty")
+    return value
 
 
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
@@ -101,5 +114,5 @@ Limit = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_bytes)]
 """At most so many bytes; None (as text: `none`) as many as there is room for."""
 Lane = Annotated[int, Field(ge=1)]
 Identity = Annotated[int, Field(ge=0, lt=2**32 - 1)]
-Mask = Annotated[int, BeforeValidator(_octal), Field(ge=0, le=0o777)]
-Text = Annotated[str, Field(min_length=1)]
+Mask = Annotated[int, BeforeValidator(_octal), Field(ge=0, le=_LARGEST_MASK)]
+Text = Annotated[str, AfterValidator(_filled)]

@@ -81,7 +81,7 @@ def _sentences(error: ValidationError, sources: Mapping[str, str]) -> Iterator[s
         if detail["type"] == "extra_forbidden":
             reason = "there is no such setting"
         source = sources.get(setting)
-        yield f"{setting} (from {source}): {reason}" if source else f"{setting}: {reason}"
+        yield f"{setting} (from {source}): {reason}" if source else f"{setting} {reason}"
 
 
 def _from_profile(file: Path, profile: str | None, *, must_exist: bool) -> dict[str, object]:
@@ -94,7 +94,8 @@ def _from_profile(file: Path, profile: str | None, *, must_exist: bool) -> dict[
             raise ConfigError(f"the configuration file {file} does not exist") from None
         content, others_may_read = {}, False
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the configuration file {file} cannot be read: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"the configuration file {file} cannot be read: {reason}") from None
     profiles = content.pop("profile", {})
     if content or not isinstance(profiles, dict):
         stray = next(iter(content), "profile")

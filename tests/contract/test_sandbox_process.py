@@ -148,12 +148,20 @@ def test_a_large_file_passes_without_being_held_in_memory(tmp_path: Path) -> Non
 def test_wrong_options_are_one_sentence_and_an_exit_code(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    for wrong in (["--variant", "nonsense"], ["--fault", "nonsense"]):
+    for option in ("--variant", "--fault", "--port", "--store-port", "--nonsense"):
         with pytest.raises(SystemExit) as raised:
-            main(wrong)
+            main([option, "nonsense"])
         assert raised.value.code == 2
-        assert "nonsense" in capsys.readouterr().err
-    with process("--port", "0", "--data", str(tmp_path)) as running:
+        (said,) = capsys.readouterr().err.splitlines()
+        assert "nonsense" in said
+    for port in ("-1", "65536"):
+        with pytest.raises(SystemExit):
+            main(["--port", port])
+        assert "from 0 to 65535" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert main(["--port", "0", "--data", str(tmp_path / "file")]) == 1
+    assert f"{tmp_path}/file: Not a directory" in capsys.readouterr().err
+    with process("--port", "0", "--data", str(tmp_path / "data")) as running:
         assert main(["--port", running.url.rpartition(":")[2]]) == 1
         assert "in use" in capsys.readouterr().err
         assert running.end(signal.SIGTERM) == 0

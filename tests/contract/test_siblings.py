@@ -166,7 +166,8 @@ def _in_place_of(path: Path, *, directory: bool) -> None:
 
 def _foreign_draft(one: Path) -> None:
     """A draft that can neither be linked nor read, as where the disk fails under it."""
-    _in_place_of(next(path for path in (one / "drafts").iterdir()), directory=True)
+    (content,) = [row.content for row in inspect(one).rows if row.path.endswith("/b.txt") and row.content]
+    _in_place_of(one / "drafts" / content, directory=True)
 
 
 def _foreign_journal(one: Path) -> None:
@@ -177,7 +178,7 @@ def _foreign_journal(one: Path) -> None:
 
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "lock": (lambda one: _in_place_of(one / "lock", directory=True), "Is a directory"),
-    "drafts": (lambda one: _in_place_of(one / "drafts", directory=False), "File exists"),
+    "drafts": (lambda one: _in_place_of(one / "drafts", directory=False), "Not a directory"),
     "draft": (_foreign_draft, "bringing over"),
     "journal": (_foreign_journal, "journal.sqlite"),
     "owner": (lambda one: (one / "mount.json").write_bytes(b"\0" * 80), "mount.json"),

@@ -86,7 +86,7 @@ def test_the_version_and_the_help_are_no_mistakes(capsys: pytest.CaptureFixture[
         ),
         (
             ["https://x.example", "/nowhere", "-o", "rw,nosuid,environment=e"],
-            "token: is not set: give AEROFS_TOKEN, token_file or token_command",
+            "token is not set: give AEROFS_TOKEN, token_file or token_command",
         ),
         (
             ["mount", "/nowhere", "-o", "umask=9", "--environment", "e"],
@@ -113,6 +113,29 @@ def test_an_unfit_mount_point_is_told_before_anything_is_started(
     assert run("mount", "https://x.example", str(tmp_path / "none"), "--environment", "e") == 2
     assert capsys.readouterr().err == (
         f"aerofs: the mount point {tmp_path}/none does not exist (mkdir {tmp_path}/none)\n"
+    )
+
+
+def test_a_working_directory_that_is_gone_is_told_where_it_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    for words in (["mount", "https://x.example", "here"], ["status", "here"], ["umount", "here"]):
+        assert run(*words) == 2
+        assert capsys.readouterr().err == "aerofs: the working directory is gone: change to another one\n"
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_a_demo_at_a_place_that_cannot_be_a_directory_is_one_sentence(
+    place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert run("demo", str(tmp_path / place)) == 2
+    assert (
+        capsys.readouterr().err
+        == f"aerofs: the mount point {tmp_path}/{place} cannot be used: Not a directory\n"
     )
 
 
