@@ -15,7 +15,7 @@ from math import inf
 import trio
 
 from aerofs.content.journal import Journal
-from aerofs.content.makers import makers_of_room
+from aerofs.content.makers import holders_of_room, makers_of_room
 from aerofs.content.operations import Operation, State
 from aerofs.content.settling import Settling
 from aerofs.content.steps import Performer
@@ -93,12 +93,14 @@ class Runner:
     async def _try_once(self, work: Work) -> bool | None:
         """The same; None where it is to be tried again at once.
 
-        The field is full, and others are on their way that take something away from it; or what was refused is not
-        wanted any more, because the file was removed meanwhile.
+        The field is full, and others are on their way that take something away from it, or have made room there for
+        themselves; or what was refused is not wanted any more, because the file was removed meanwhile.
         """
         async with self._turn(work):
             if work.dropped:
                 return False  # while it stood in line
+            if holders_of_room(work, list(self._works)):
+                return None
             begun = work.row
             try:
                 await self._performer.perform(work)
@@ -142,14 +144,18 @@ class Runner:
         row = work.row
         if row.added is not None or row.superseded or work.damage is not None or not later():
             return False
-        if isinstance(error, DoubtError) and not all(each.row.cancelled for each in later()):
-            return False  # a person has to look first
+        wanted = [each for each in later() if not each.row.cancelled]
+        if any(each.revocable for each in wanted) or (wanted and isinstance(error, DoubtError)):
+            return False  # then all is as it was; or a person has to look first
         log.info("%s: %s; was moved on meanwhile", row, error)
         work.row = replace(row, superseded=True)
         work.was_tried(error)
         return True
 
     async def _wait_for_room(self, work: Work) -> None:
+        if holders_of_room(work, list(self._works)):
+            await self._works.until(lambda: work.dropped or not holders_of_room(work, list(self._works)))
+            return
         # (One that met an error gives no reason to try before its own next try.)
         work.makers = [maker for maker in makers_of_room(work, list(self._works)) if maker.error is None]
         try:

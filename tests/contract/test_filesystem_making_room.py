@@ -228,3 +228,24 @@ async def test_nothing_makes_room_that_the_journal_does_not_have(
         await drive.drained()
         assert full.stored() == [("1/few/a.txt", b"new"), ("1/few/b.txt", b"other")]
         drive.assert_nothing_left()
+
+
+@pytest.mark.parametrize("died", [False, True])
+async def test_room_that_was_made_is_kept_for_who_made_it(full: Office, *, died: bool) -> None:
+    new = f"{FIELD}/c.txt"
+    async with full.mounted(rename_wait=0.1, close_wait=0) as drive:
+        await drive.names(FIELD)
+        full.sandbox.add_fault(Fault("save", "status", status=503, count=None))
+        await drive.rename(OLD, OTHER)
+        await until(lambda: full.stored() == [("1/few/a.txt", b"old")])
+        await drive.write(new, b"new")
+        await wait_all_tasks_blocked()
+        full.sandbox.clear_faults()
+        if not died:
+            drive.filesystem.retry()
+            await drive.drained()
+        full.copy_disk("state", "dead")
+    async with full.mounted("dead") as drive:
+        await drive.drained()
+        assert full.stored() == [("1/few/b.txt", b"old"), ("1/few/c.txt", b"new")]
+        drive.assert_nothing_left()
