@@ -158,3 +158,9 @@ class ConfigError(AerofsError):
 
 class HeldError(ConfigError):
     """Another process has the state directory."""
+
+
+def met_before(number: int, message: str) -> AerofsError:
+    """The error that an earlier process met, of which the journal kept the errno and the message."""
+    kinds = (kind for kind in AerofsError.__subclasses__() if kind.errno == number and not kind.temporary)
+    return next(kinds, AerofsError)(message)

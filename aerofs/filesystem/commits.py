@@ -95,6 +95,7 @@ class Commits:
                 self.outcomes.discard_draft(node)
             return
         if node.life is Life.LOCAL:
+            self.outcomes.let_go(node)  # (After an error it holds what an earlier close() accepted.)
             if node.changed:
                 await self.notes.journal(node, durable=False)
             return

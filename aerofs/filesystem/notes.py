@@ -87,6 +87,8 @@ class Notes:
                 content=path.name,
                 size=draft.size,
                 accepted=draft.size if accepted else None,
+                error=str(draft.refusal or ""),
+                errno=draft.refusal.errno if draft.refusal is not None else 0,
             )
             noted = Noted(self._journal.numbered(named), path, draft.changes)
             # (A file that has only a name of this machine is what that name stands for, at once.)

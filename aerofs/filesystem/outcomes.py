@@ -117,10 +117,12 @@ class Outcomes:
     def let_go(self, node: FileNode) -> None:
         """The last writer is gone and the platform has it all: the draft's file becomes the blob."""
         draft = node.draft
-        if draft is None or node.writers or node.recording or node.life is not Life.REAL:
+        if draft is None or node.writers or node.recording or node.life is Life.UNLINKED:
             return
         if draft.refusal is not None and node.noted is not None and node.noted.row.accepted is not None:
             self._go_back_to(node, node.noted)
+            return
+        if node.life is Life.LOCAL:
             return
         if node.work is not None:
             if draft.refusal is not None and not node.work.settled.is_set():

@@ -15,7 +15,7 @@ from aerofs.content.operations import Operation, State
 from aerofs.content.spool import Spool
 from aerofs.content.uploads import Uploads
 from aerofs.content.work import Work
-from aerofs.errors import AerofsError
+from aerofs.errors import AerofsError, met_before
 from aerofs.filesystem.commits import Commits
 from aerofs.filesystem.nodes import DefinitionNode, DocumentNode, FieldNode, FileNode, Life, Noted
 from aerofs.filesystem.tree import Tree
@@ -123,7 +123,8 @@ class Recovery:
 
         The journal knows before anything is sent: should this process die, too, the next one has to look for it.
         """
-        row = replace(row, state=State.QUEUED)
+        # (One that met an error is for a person to look at, as its writer was told.)
+        row = replace(row, state=State.HELD if row.errno else State.QUEUED)
         try:
             await self._journal.record(row)
         except AerofsError as error:
@@ -139,6 +140,7 @@ class Recovery:
         if node is not None and node.draft is not None:
             node.life, node.committed = Life.LOCAL, -1
             node.noted = Noted(row, node.draft.path, node.draft.changes)
+            node.draft.refusal = met_before(row.errno, row.error) if row.errno else None
 
     async def _examine(self, row: Operation, chain: list[Operation]) -> None:
         """See whether a later row stands for this one; if none does, open its bytes.

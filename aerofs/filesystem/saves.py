@@ -70,7 +70,8 @@ class Saves:
             if node.draft is not None and (node.life is Life.LOCAL or node.changed):
                 row = self._commits.rows.save(node, node.draft)
                 changes = {"id": node.journalled, "state": "local", "since": node.ctime_ns / 1e9 or row.since}
-                yield decisions.shown(row) | changes
+                error = str(node.draft.refusal or "") or None
+                yield decisions.shown(row) | changes | {"error": error}
 
     # -- deciding ------------------------------------------------------------------------------------------------
 
