@@ -31,6 +31,7 @@ class Work(Put):
         next_try: trio time of the next try; None while none is planned.
         unwatched: It was cancelled, and nobody waits any more to hear that the platform refuses.
         frozen: The file of a draft that stays as it is for as long as this one reads it.
+        revocable: Who asked for it waits to hear of its first try, and takes it back where that is refused.
         takes_content: Asked at the end; True where the caller keeps the local file.
         heirs: Those that waited for it, once it is settled.
         followed: How many rows that come after it are being written.
@@ -55,6 +56,7 @@ class Work(Put):
         self.wake = trio.Event()
         self.next_try: float | None = None
         self.unwatched = False
+        self.revocable = False
         self.frozen: Path | None = None
         self.takes_content: Callable[[Work], bool] | None = None
         self.heirs: list[Work] = []

@@ -144,6 +144,7 @@ class Moves:
             if failure is not None:
                 raise failure
             if work is not None:
+                work.revocable = True
                 await self._uploads.first_tries.wait(work, max(0.0, ends - trio.current_time()))
         except AerofsError as error:
             if error.temporary:
@@ -152,6 +153,8 @@ class Moves:
             if await self._undoing.undo(node, before, work, target, error):
                 raise
         finally:
+            if work is not None:
+                work.revocable = False
             self._let_go(target)
 
     async def _take_name(

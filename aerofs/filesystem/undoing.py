@@ -202,8 +202,9 @@ class Undoing:
             if node.noted is None:
                 await self._commits.notes.journal(node, durable=False)
         elif node.draft is None:
-            node.stands = None
-            self._tree.plain(node)
+            if node.pending is None:  # (Else an earlier rename of it is on its way.)
+                node.stands = None
+                self._tree.plain(node)
         elif work is None:
             await self._commits.released(node)
         elif work.row.saves:

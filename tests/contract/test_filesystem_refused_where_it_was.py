@@ -143,3 +143,45 @@ async def test_a_death_on_the_way_loses_and_doubles_nothing(office: Office, *, a
             assert after >= 2
             return
     raise AssertionError
+
+
+async def test_a_second_rename_that_is_refused_as_the_first_leaves_what_the_first_made(
+    office: Office,
+) -> None:
+    first, second = "invoice/1/scan/a.txt", "invoice/1/scan/b.txt"
+    office.add("invoice/1/copies/a.txt", b"one")
+    async with office.mounted(rename_wait=5) as drive:
+        assert await drive.read("invoice/1/copies/a.txt") == b"one"
+        office.sandbox.add_fault(Fault("copy", "status", status=503, count=None))
+        await drive.rename("invoice/1/copies/a.txt", first)
+        office.sandbox.clear_faults()
+        for kind in ("copy", "save"):
+            office.sandbox.add_fault(Fault(kind, "status", status=403, count=None))
+        with pytest.raises(DeniedError):
+            await drive.rename(first, second)
+        await until(lambda: drive.states() == {"a.txt": "held"})
+        assert await drive.names("invoice/1/scan") == ["a.txt"]
+        assert await drive.names("invoice/1/copies") == []
+        assert await drive.read(first) == b"one"
+        office.sandbox.clear_faults()
+        drive.filesystem._uploads.retry(held=True)
+        await until(lambda: not drive.filesystem.saves())
+        assert office.stored() == [("1/scan/a.txt", b"one")]
+        drive.assert_nothing_left()
+
+
+async def test_a_rename_that_is_refused_as_the_save_before_leaves_that_held(office: Office) -> None:
+    async with office.mounted(rename_wait=5) as drive:
+        await perhaps_sent(drive, HERE, b"ours")
+        office.sandbox.clear_faults()
+        office.sandbox.add_fault(Fault("save", "status", status=403, count=None))
+        with pytest.raises(DeniedError):
+            await drive.rename(HERE, THERE)
+        await until(lambda: drive.states() == {"a.txt": "held"})
+        assert await drive.names("invoice/1/scan") == []
+        assert await drive.read(HERE) == b"ours"
+        await well_again(drive)
+        drive.filesystem._uploads.retry(held=True)
+        await until(lambda: not drive.filesystem.saves())
+        assert office.stored() == [("1/single/a.txt", b"ours")]
+        drive.assert_nothing_left()
