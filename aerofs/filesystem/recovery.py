@@ -149,7 +149,10 @@ class Recovery:
         """
         # (One that names a source moves another file here; else it is a rename of what this one brings up.)
         heirs = [after for after in chain if after.content or after.copy_of or after.cancelled]
-        if any(heir.id not in self._damage for heir in heirs) or (row.superseded and not heirs):
+        # (It may have been refused where it was, and was about to hand its bytes on.)
+        wanted = any(after.bare and not (after.superseded or after.cancelled) for after in chain)
+        given_up = row.superseded and not (heirs or wanted)
+        if any(heir.id not in self._damage for heir in heirs) or given_up:
             self._superseded.add(row.id)
         elif row.content is not None and not row.cancelled:
             await self._open(row, row.content)

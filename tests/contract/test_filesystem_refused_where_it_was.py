@@ -1,6 +1,7 @@
 """A save that is refused where its file was, when that had gone elsewhere, or had been removed, meanwhile."""
 
 import os
+from dataclasses import replace
 
 import pytest
 import trio
@@ -184,4 +185,19 @@ async def test_a_rename_that_is_refused_as_the_save_before_leaves_that_held(offi
         drive.filesystem._uploads.retry(held=True)
         await until(lambda: not drive.filesystem.saves())
         assert office.stored() == [("1/single/a.txt", b"ours")]
+        drive.assert_nothing_left()
+
+
+async def test_that_it_was_handed_on_is_not_taken_for_its_end_after_a_crash(office: Office) -> None:
+    async with office.mounted(rename_wait=0.2) as drive:
+        await perhaps_sent(drive, HERE, b"ours")
+        await drive.rename(HERE, THERE)
+        # As where the journal could not be written at first: it says of the one, and not of the other.
+        row = drive.store.journal.load()[0]
+        await drive.store.journal.record(replace(row, superseded=True))
+    office.sandbox.clear_faults()
+    async with office.mounted() as drive:
+        await drive.drained()
+        assert await drive.read(THERE) == b"ours"
+        assert office.stored() == [("1/scan/a.txt", b"ours")]
         drive.assert_nothing_left()
