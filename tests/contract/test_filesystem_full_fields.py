@@ -269,6 +269,25 @@ async def test_what_was_renamed_over_in_vain_while_it_was_written_is_saved_in_it
         drive.assert_nothing_left()
 
 
+async def test_the_last_file_of_a_required_field_that_is_written_and_renamed_stays(office: Office) -> None:
+    filled(office, "contract")
+    there = "invoice/1/copies/a.txt"
+    async with office.mounted() as drive:
+        handle = await drive.open("invoice/1/contract/a.txt", os.O_WRONLY | os.O_TRUNC)
+        await drive.filesystem.write(handle, 0, b"new")
+        await drive.rename("invoice/1/contract/a.txt", there)
+        with pytest.raises(errors.RefusedError):
+            await drive.close(handle)
+        await drive.drained()
+        assert office.stored("1/contract", "1/copies") == [("1/contract/a.txt", b"old")]
+        assert drive.states() == {"a.txt": "held"}
+        assert await drive.read(there) == b"new"
+        await drive.rename(there, "invoice/1/contract/a.txt")
+        await drive.drained()
+        assert office.stored("1/contract", "1/copies") == [("1/contract/a.txt", b"new")]
+        drive.assert_nothing_left()
+
+
 # -- death on the way --------------------------------------------------------------------------------------------------
 
 

@@ -201,6 +201,8 @@ class DriveMachine(Reckoning):
                 raise AssertionError("replaced what was there")
         out = new[0] != (file.aside or file.place)[0] and not is_local(new[1])
         # (What was put aside still stands where it came from; what is at a real name makes room for another.)
+        if out and self._keeps(file) and file.writers and file.dirty:
+            raise Idle  # (It goes with its close, which is told.)
         if (out and self._keeps(file)) or (over is not None and over.aside is not None and self._keeps(over)):
             with self._may_fail(errno.EPERM, *self._quota(new[0], new=True)):
                 self.drive.rename(old, new, flags)

@@ -100,3 +100,11 @@ def test_a_file_told_apart_and_put_aside_is_found_under_its_title_after_a_crash(
         machine.truncate(pick=("1/scan", there), size=100)
     machine.remount(crash=True)
     machine.teardown()
+
+
+def test_the_last_file_of_a_required_field_that_is_written_leaves_it_with_its_close() -> None:
+    machine = SimulatedDrive()
+    machine.save(pick=("2/needed", 0), length=9, excl=False)
+    machine.open(pick=("2/needed", 0), how=os.O_WRONLY | os.O_TRUNC)
+    machine.rename(pick=("2/needed", 0), there=("1/scan", 0), noreplace=False)
+    machine.teardown()
