@@ -4,7 +4,7 @@ The platform keeps its copy as `x` until a new `x` arrives, which then replaces 
 """
 
 import logging
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Mapping
 
 import trio
 
@@ -12,22 +12,17 @@ from aerofs.content.operations import Retire, Role
 from aerofs.content.work import Work
 from aerofs.errors import AerofsError, DeadlineError, StaleError
 from aerofs.filesystem.commits import Commits
+from aerofs.filesystem.handovers import Claim, Handed, hand_over
 from aerofs.filesystem.kernel import Kernel
 from aerofs.filesystem.nodes import FieldNode, FileNode, Life
 from aerofs.filesystem.tree import Tree
 from aerofs.filesystem.versions import Versions
-from aerofs.model import Attachment
-
-if TYPE_CHECKING:
-    from aerofs.model import FieldRef
+from aerofs.model import Attachment, AttachmentId, FieldRef
 
 log = logging.getLogger(__name__)
 
 ASIDE_WAIT = 60.0
 """Seconds after which a file that was renamed to a local name is back, unless a new one took its name."""
-
-Claim: TypeAlias = tuple[tuple[Retire, ...], Work | None]
-"""What a file that takes over a name has to retire, and the operation that it has to come after."""
 
 
 class Asides:
@@ -85,7 +80,7 @@ class Asides:
         """
         aside = self._aside.get((home.place, name))
         if not aside:
-            return (), None
+            return Claim()
         last = aside[-1]
         claimed = await self._claim(last, name, trio.current_time() + self._wait)
         return await self.claim_besides(home, name, last, claimed, chain=True)
@@ -95,33 +90,38 @@ class Asides:
     ) -> Claim:
         """What else was put aside from a name, where it can go; `chain`: an operation of it may be followed."""
         ends = trio.current_time() + self._wait
-        retire, follows = claimed
         for node in reversed(self._aside.get((home.place, name), [])[:]):
-            if node is but or ((follows is not None or not chain) and (node.pending or node.follows)):
+            if node is but or ((claimed.follows is not None or not chain) and (node.pending or node.follows)):
                 continue
             try:
-                left, work = await self._claim(node, name, ends)
+                more = await self._claim(node, name, ends)
             except AerofsError as error:
                 log.info("%s: will be back as %s: %s", node.path, name, error)
             except Exception:  # a mistake of ours must not take along what others have handed over already
                 log.exception("%s: unexpected", node.path)
             else:
-                retire, follows = (*left, *retire), follows or work
-        return retire, follows
+                claimed = Claim(
+                    (*more.retire, *claimed.retire),
+                    claimed.follows or more.follows,
+                    (*more.handed, *claimed.handed),
+                )
+        return claimed
 
     async def _claim(self, node: FileNode, name: str, ends: float) -> Claim:
         with trio.move_on_at(ends):
             # Its own name is in another directory, perhaps, and may be removed or renamed at this very moment.
             async with self._commits.notes.lock(node):
                 if node.aside is None:
-                    return (), None
+                    return Claim()
+                aside, copied = node.aside, node.draft is None
                 try:
                     await self._keep(node)
                 except StaleError:
                     if node.pending is not None or node.attachment is None:
                         raise
                     return self._give_up(node, node.attachment)
-                return self._hand_over(node)
+                self.forget(node)
+                return hand_over(node, aside, copied=copied)
         self._nursery.start_soon(self._versions.fetch, node)
         raise DeadlineError(f"{node.path}: is still being fetched, and {name} cannot be replaced before")
 
@@ -137,23 +137,29 @@ class Asides:
                 node.draft, node.committed = draft, draft.changes
         await self._commits.notes.note(node, synced=True)
 
-    def _hand_over(self, node: FileNode) -> Claim:
-        """What the platform has of the file, and what it has yet to replace, is the affair of the new one."""
-        self.forget(node)
-        pending, retire = node.pending, node.retire
-        if pending is not None:
-            # What it brings up, or replaces, is the new file's affair.
-            pending.announced = pending.retracted = None
-            if node.attachment is not None:
-                pending.hidden.append(node.attachment.id)
-        elif node.attachment is not None:
-            place = node.stands or node.place
-            retire = (Retire(place, node.attachment.id, node.attachment.name, Role.BASE), *retire)
-        work = pending or node.follows
-        # (All that stays hidden: from now on on behalf of the new file.)
-        node.attachment, node.stands, node.work, node.follows = None, None, None, None
-        node.retire, node.hidden = (), ()
-        return retire, work
+    def give_back(self, claim: Claim, standing: Mapping[AttachmentId, AttachmentId]) -> None:
+        """The name was taken in vain: who was put aside from it is as it was, for another minute.
+
+        Not one that is something else by now: it is what it is, and what the platform has of it has its name again.
+        Nor one of which the platform has nothing any more: its bytes are here alone.
+        """
+        for handed in claim.handed:
+            if handed.is_untouched and all(old.attachment in standing for old in handed.retired):
+                handed.give_back(self._tree, self._commits.outcomes, standing)
+                self.put(handed.node, *handed.aside)
+
+    async def forget_copy(self, handed: Handed) -> None:
+        """What is given back needs no bytes on this disk, nor a row of them, if it had none before.
+
+        Raises:
+            AerofsError: The journal could not be written: a crash leaves the file beside what the platform has of it.
+        """
+        node = handed.node
+        async with self._commits.notes.lock(node):
+            given_back = node.aside is not None and handed.is_untouched
+            if handed.copied and given_back and not (node.changed or node.writers):
+                await self._commits.notes.forget(node)
+                self._commits.outcomes.discard_draft(node)
 
     def _give_up(self, node: FileNode, gone: Attachment) -> Claim:
         """Somebody else took the version away, and nobody has its bytes: that holds no new file up."""
@@ -163,7 +169,7 @@ class Asides:
         node.retire, node.hidden = (), ()
         self._tree.overlay.hide(gone.id)  # on behalf of the new file
         self._tree.drop(node)
-        return retire, None
+        return Claim(retire)
 
     def _is_written(self, home: FieldNode, name: str) -> bool:
         """Somebody else's file appeared under the name, and is changed here: it keeps the name."""

@@ -118,7 +118,7 @@ class Files:
         draft = self._versions.empty(home)
         former = self._asides.at(home, name)
         try:
-            retire, follows = await self._asides.claim(home, name)
+            claim = await self._asides.claim(home, name)
         except BaseException:
             draft.discard()
             raise
@@ -131,8 +131,8 @@ class Files:
             now_ns=time.time_ns(),
         )
         node.life = Life.LOCAL if local else Life.REAL
-        node.exclusive, node.draft, node.retire, node.follows = passing, draft, retire, follows
-        node.hidden = tuple(old.attachment for old in retire)
+        node.exclusive, node.draft, node.retire, node.follows = passing, draft, claim.retire, claim.follows
+        node.hidden = tuple(old.attachment for old in claim.retire)
         self._commits.outcomes.stand_beside(node, former)
         draft.changes += 1  # its existence is what has to be saved
         return node

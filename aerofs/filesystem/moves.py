@@ -21,6 +21,7 @@ from aerofs.errors import (
 from aerofs.filesystem.asides import Asides
 from aerofs.filesystem.commits import Commits
 from aerofs.filesystem.finding import find
+from aerofs.filesystem.handovers import Claim
 from aerofs.filesystem.nodes import Directory, FieldNode, FileNode, Life
 from aerofs.filesystem.relocations import Relocations
 from aerofs.filesystem.takeovers import Takeovers
@@ -133,7 +134,7 @@ class Moves:
             if node.life is Life.LOCAL and node.draft is not None and node.draft.refusal is not None:
                 raise node.draft.refusal  # (One whose name is real is written still: its end comes with its close.)
             before = self._undoing.before(node)
-            await self._take_name(node, home, name, title, target)
+            claim = await self._take_name(node, home, name, title, target)
             work, failure = None, None
             try:
                 # Still locked: a close at this moment makes a save that comes after ours, or ours after it.
@@ -150,7 +151,7 @@ class Moves:
             if error.temporary:
                 log.info("%s: renamed here, not yet on the platform: %s", node.path, error)
                 return
-            if await self._undoing.undo(node, before, work, target, error):
+            if await self._undoing.undo(node, before, work, target, claim, error):
                 raise
         finally:
             if work is not None:
@@ -159,12 +160,16 @@ class Moves:
 
     async def _take_name(
         self, node: FileNode, home: FieldNode, name: str, title: str, target: FileNode | None
-    ) -> None:
-        """The file has the name here; what had it waits, out of sight, for what the platform says."""
+    ) -> Claim:
+        """The file has the name here; what had it waits, out of sight, for what the platform says.
+
+        Returns:
+            What it has to retire, and from whom of those that were put aside it has that.
+        """
         former = target or self._asides.at(home, name)
         chain = node.pending is None and node.follows is None
-        retire, follows = await self._takeovers.take_over(home, name, target, taker=node, chain=chain)
-        node.follows = follows or node.follows
+        claim = await self._takeovers.take_over(home, name, target, taker=node, chain=chain)
+        node.follows = claim.follows or node.follows
         if target is not None:
             target.handles += 1  # what it holds stays until we know that it is given up
             self._commits.supplanting.take(node, target)
@@ -172,8 +177,9 @@ class Moves:
         self._move_here(node, home, name)
         node.title, node.life, node.exclusive = title, Life.REAL, False
         self._commits.outcomes.stand_beside(node, former)
-        node.retire = (*node.retire, *retire)
-        node.hidden = (*node.hidden, *(old.attachment for old in retire))
+        node.retire = (*node.retire, *claim.retire)
+        node.hidden = (*node.hidden, *(old.attachment for old in claim.retire))
+        return claim
 
     def _move_here(self, node: FileNode, home: FieldNode, name: str) -> None:
         node.stands = node.stands or (node.place if node.attachment is not None else None)

@@ -6,8 +6,9 @@ from aerofs.content.operations import Retire, Role, State
 from aerofs.content.uploads import Uploads
 from aerofs.content.work import Work
 from aerofs.errors import DeadlineError, RefusedError
-from aerofs.filesystem.asides import Asides, Claim
+from aerofs.filesystem.asides import Asides
 from aerofs.filesystem.commits import Commits
+from aerofs.filesystem.handovers import Claim
 from aerofs.filesystem.nodes import FieldNode, FileNode, Life
 from aerofs.filesystem.tree import Tree
 from aerofs.filesystem.versions import Versions
@@ -62,9 +63,9 @@ class Takeovers:
                 await self._await_settled(aside)
             return await self._asides.claim(home, name)
         async with self._commits.notes.lock(target):
-            retire, follows = await self._replace(target, chain=chain)
+            claimed = await self._replace(target, chain=chain)
         # What was put aside from the name before a stranger's file came would be back as a second one.
-        return await self._asides.claim_besides(home, name, taker, (retire, follows), chain=chain)
+        return await self._asides.claim_besides(home, name, taker, claimed, chain=chain)
 
     async def _replace(self, target: FileNode, *, chain: bool) -> Claim:
         await self._versions.keep_for_readers(target)
@@ -92,7 +93,7 @@ class Takeovers:
             self._tree.plain(target)
         else:
             self._tree.unname(target)
-        return retire, work
+        return Claim(retire, work)
 
     async def _settled(self, work: Work) -> tuple[Retire, ...]:
         """Wait for an operation as below. Returns what it leaves: hidden, and to be retired."""

@@ -10,6 +10,7 @@ from aerofs.content.work import Work
 from aerofs.errors import AerofsError, NotFoundError
 from aerofs.filesystem.asides import Asides
 from aerofs.filesystem.commits import Commits
+from aerofs.filesystem.handovers import Claim
 from aerofs.filesystem.kernel import Kernel
 from aerofs.filesystem.lookalikes import Lookalikes
 from aerofs.filesystem.nodes import FieldNode, FileNode, Life
@@ -73,7 +74,13 @@ class Undoing:
         )
 
     async def undo(
-        self, node: FileNode, before: Before, work: Work | None, target: FileNode | None, error: AerofsError
+        self,
+        node: FileNode,
+        before: Before,
+        work: Work | None,
+        target: FileNode | None,
+        claim: Claim,
+        error: AerofsError,
     ) -> bool:
         """The platform refused a rename, or it could not be begun.
 
@@ -82,6 +89,7 @@ class Undoing:
             before: What it was.
             work: The operation of the rename, if it came to one.
             target: The file whose name was taken over.
+            claim: What it took over with the name.
             error: Why it is undone.
 
         Returns:
@@ -92,14 +100,19 @@ class Undoing:
             return True  # what was brought up, or waits here, is all that is left: ours stays, held
         parent, name = self._tree.number(node.home), node.name
         beside = work.row.spared if work is not None and work.row.added is not None else ()
+        standing = claim.standing(work)
         if work is None:
             self._put_back(node, before)
-        elif not await self._written(node, before, work, target):
+        elif not await self._written(node, before, work, target, claim):
             return False
+        # (Before anything is waited for: what the platform has of those shall not be seen under the name.)
+        self._asides.give_back(claim, standing)
         self._show_again(beside, target)
         if target is not None:
             self._commits.supplanting.spare(node, target)
             await self._as_far_as_it_goes(target, self._give_back(target))
+        for handed in claim.handed:
+            await self._as_far_as_it_goes(handed.node, self._asides.forget_copy(handed))
         if before.aside is not None:
             self._asides.put(node, *before.aside)
         self._lookalikes.closed(node)
@@ -126,7 +139,14 @@ class Undoing:
         node.retire, node.hidden, node.beside = before.retire, (), None
         node.stands, node.follows = before.stands, before.follows
 
-    async def _written(self, node: FileNode, before: Before, work: Work, target: FileNode | None) -> bool:
+    async def _written(
+        self,
+        node: FileNode,
+        before: Before,
+        work: Work,
+        target: FileNode | None,
+        claim: Claim,
+    ) -> bool:
         """Let the journal know that all is as before: what had the name first, for our row tells of it until it goes.
 
         Returns False where that failed: nothing has happened.
@@ -140,7 +160,8 @@ class Undoing:
         try:
             if target is not None:
                 await self._keep(target)
-            await self._take_along(node, before, work)
+            await self._reinstate(claim)
+            await self._take_along(node, before, work, claim)
             if node.life is Life.LOCAL and node.noted is None and not work.row.saves:
                 await self._commits.notes.journal(node, durable=False)
             await self._commits.notes.note_instead(node, work)
@@ -160,6 +181,12 @@ class Undoing:
             # A row that could not go is not to be found without its bytes.
             target.handles += target.noted is not None
         return False
+
+    async def _reinstate(self, claim: Claim) -> None:
+        """What is put aside again has its operation again."""
+        for handed in claim.handed:
+            if handed.is_untouched and handed.work is not None and not handed.work.settled.is_set():
+                await self._uploads.reinstate(handed.work)
 
     async def _keep(self, target: FileNode) -> None:
         """What had the name will have it again: its bytes have a row, if nothing else stands for them."""
@@ -183,12 +210,17 @@ class Undoing:
         except AerofsError as error:
             log.error("%s: could not be noted in the journal: %s", node.path, error)
 
-    async def _take_along(self, node: FileNode, before: Before, work: Work) -> None:
+    async def _take_along(self, node: FileNode, before: Before, work: Work, claim: Claim) -> None:
         """What was saved since, under the name that the file has lost again, is a save of the file where it is."""
         later = list(self._uploads.after(work))
         if not later:
             return
-        spared = tuple(old for old in work.row.retire if old.role is not Role.OVER or old in before.retire)
+        taken = claim.taken(work)
+        spared = tuple(
+            old
+            for old in work.row.retire
+            if old.attachment not in taken and (old.role is not Role.OVER or old in before.retire)
+        )
         based = (replace(old, role=Role.BASE) if old.place == node.place else old for old in spared)
         node.retire = ()
         # First what was to go with the name: a save that inherits this row must not take it away after a crash.
