@@ -236,7 +236,19 @@ class DriveMachine(Reckoning):
             self._told_apart_anew(over)
         if self._certain(old[0], new[0]) and self.calm:
             assert self._find(old) is file
+            over = over or self._put_aside(new)
             assert self._find(over.place if over is not None else new) is over
+
+    def _put_aside(self, place: Place) -> File | None:
+        """Who was put aside from that name, and is back by now; else nobody has the name."""
+        file = self.model.aside(place)
+        if file is None or file.gone or self._find(file.place) is None:
+            return None
+        if file.aside is None:
+            return file
+        seen = self._look(place)
+        assert seen is None, f"{seen} is {place}, and so is {file}"
+        return None
 
     def _told_apart_anew(self, over: File) -> None:
         """What had to make room and was put back has another id, by which it is told apart from others of its title."""
