@@ -443,6 +443,25 @@ async def test_the_first_that_arrives_after_a_time_of_errors_brings_the_others(
         assert trio.current_time() == before  # the clock stands: no pause can have been waited for
 
 
+@pytest.mark.parametrize("failures", [2, 3])
+async def test_that_takes_three_failures_in_a_row(
+    tmp_path: Path,
+    standing: MockClock,  # noqa: ARG001 -- no pause is over
+    failures: int,
+) -> None:
+    async with opened(tmp_path) as room:
+        titles = ["a", "b", "c"][:failures]
+        room.steps.answers.update({title: [AWAY] for title in titles})
+        waiting = [await room.submit(save(title)) for title in titles]
+        await until(lambda: all(work.next_try for work in waiting))
+        await (await room.submit(save("z", "copies"))).settled.wait()
+        if failures == 3:
+            await until(lambda: all(work.settled.is_set() for work in waiting))
+        else:
+            await wait_all_tasks_blocked(0.05)
+            assert not any(work.settled.is_set() for work in waiting)
+
+
 async def test_one_that_fails_while_others_arrive_keeps_its_pauses(tmp_path: Path, clock: MockClock) -> None:
     del clock
     async with opened(tmp_path) as room:
