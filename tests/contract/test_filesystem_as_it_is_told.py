@@ -1,12 +1,14 @@
 """Sentences of SEMANTICS.md that name a number or an exception, and that no other test would miss."""
 
 import os
+from pathlib import Path
 
 import pytest
 import trio
 from trio.testing import MockClock
 
 from aerofs import errors
+from aerofs.content.conflicts import Conflict, Conflicts
 from tests.contract.conftest import WRITE_NEW, Drive, Office, refused, settled_down, until
 
 A = "invoice/1/scan/a.txt"
@@ -74,6 +76,14 @@ async def test_a_file_of_the_same_name_that_stood_beside_is_no_conflict(
         await settled_down(clock)
         assert len(await drive.names("invoice/1/scan")) == 2
         drive.assert_nothing_left()
+
+
+def test_the_last_hundred_conflicts_are_remembered_also_over_a_remount(tmp_path: Path) -> None:
+    kept = Conflicts(tmp_path)
+    for number in range(103):
+        kept.note(Conflict(A, f"{number} (conflict).txt", float(number)))
+    assert [each.at for each in kept] == [float(number) for number in range(3, 103)]
+    assert list(Conflicts(tmp_path)) == list(kept)
 
 
 async def test_a_field_of_one_file_that_holds_another_besides_loses_neither_to_a_save(office: Office) -> None:
