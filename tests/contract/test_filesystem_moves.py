@@ -254,13 +254,16 @@ async def test_over_an_existing_file_the_target_goes_last(office: Office) -> Non
         drive.assert_nothing_left()
 
 
-async def test_a_target_that_may_not_be_deleted_never_costs_the_moved_file(office: Office) -> None:
+@pytest.mark.parametrize("refusals", [1, None], ids=["only the target is refused", "and what came as well"])
+async def test_a_target_that_may_not_be_deleted_never_costs_the_moved_file(
+    office: Office, refusals: int | None
+) -> None:
     office.add(A, b"one")
     office.add("invoice/2/copies/a.txt", b"two")
     async with office.mounted() as drive:
         await drive.find(A)
         await drive.find("invoice/2/copies/a.txt")
-        office.sandbox.add_fault(Fault("delete", "status", status=403, path="copies", count=None))
+        office.sandbox.add_fault(Fault("delete", "status", status=403, path="copies", count=refusals))
         with pytest.raises(errors.DeniedError):
             await drive.rename(A, "invoice/2/copies/a.txt")
         assert b"one" in [data for _, data in office.stored()]
