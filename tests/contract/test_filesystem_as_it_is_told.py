@@ -1,6 +1,7 @@
 """Sentences of SEMANTICS.md that name a number or an exception, and that no other test would miss."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,11 @@ from trio.testing import MockClock
 
 from aerofs import errors
 from aerofs.content.conflicts import Conflict, Conflicts
-from tests.contract.conftest import WRITE_NEW, Drive, Office, refused, settled_down, until
+from aerofs.content.operations import Operation
+from aerofs.content.recognition import could_be_ours
+from aerofs.model import Attachment, AttachmentId, DefinitionId, DocumentId, FieldRef, ValuePath
+from aerofs.sandbox import Fault
+from tests.contract.conftest import WRITE_NEW, Drive, Office, queued, refused, settled_down, until
 
 A = "invoice/1/scan/a.txt"
 B = "invoice/1/scan/b.txt"
@@ -84,6 +89,41 @@ def test_the_last_hundred_conflicts_are_remembered_also_over_a_remount(tmp_path:
         kept.note(Conflict(A, f"{number} (conflict).txt", float(number)))
     assert [each.at for each in kept] == [float(number) for number in range(3, 103)]
     assert list(Conflicts(tmp_path)) == list(kept)
+
+
+def test_what_the_platform_composed_in_another_way_may_be_ours_and_another_name_is_not() -> None:
+    row = Operation(
+        place=FieldRef(DefinitionId("d"), DocumentId("1"), ValuePath("scan")),
+        path="d/1/scan/é.txt",
+        file_name="\N{LATIN SMALL LETTER E WITH ACUTE}.txt",
+        title="\N{LATIN SMALL LETTER E WITH ACUTE}.txt",
+        size=3,
+        content="x.draft",
+    )
+    decomposed = Attachment(AttachmentId("1"), "e\N{COMBINING ACUTE ACCENT}.txt", size=3)
+    assert could_be_ours(row, decomposed)
+    assert not could_be_ours(row, replace(decomposed, name="e.txt"))
+    assert not could_be_ours(row, replace(decomposed, size=4))
+    assert not could_be_ours(replace(row, known=frozenset({decomposed.id})), decomposed)
+
+
+@pytest.mark.parametrize("beside", [False, True], ids=["the version that was opened", "a sibling"])
+async def test_what_stood_before_with_our_name_and_bytes_is_not_taken_for_what_was_sent(
+    office: Office, *, beside: bool
+) -> None:
+    before = [office.add(A, b"old" if beside else b"same")]
+    if beside:
+        before.append(office.add(A, b"same"))
+    async with office.mounted() as drive:
+        await drive.names("invoice/1/scan")
+        office.sandbox.add_fault(Fault("save", "cut"))
+        await queued(drive, A, b"same")
+        drive.filesystem.retry()
+        await drive.drained()
+        standing = office.sandbox.platform.attachments("invoice", office.documents["1"], "scan")
+        assert [each.data for each in standing] == [b"same"] * len(before)
+        assert {each.id for each in standing} & set(before) == set(before[1:])
+        drive.assert_nothing_left()
 
 
 async def test_a_field_of_one_file_that_holds_another_besides_loses_neither_to_a_save(office: Office) -> None:
