@@ -145,8 +145,12 @@ class Runner:
         if row.added is not None or row.superseded or work.damage is not None or not later():
             return False
         wanted = [each for each in later() if not each.row.cancelled]
-        if any(each.revocable for each in wanted) or (wanted and isinstance(error, DoubtError)):
-            return False  # then all is as it was; or a person has to look first
+        if wanted and isinstance(error, DoubtError):
+            return False  # a person has to look first
+        # What is taken back is a save as it was, if that was to replace nothing but the version that was opened.
+        simple = row.saves and len(row.retire) <= 1
+        if not simple and any(each.revocable for each in wanted):
+            return False
         log.info("%s: %s; was moved on meanwhile", row, error)
         work.row = replace(row, superseded=True)
         work.was_tried(error)

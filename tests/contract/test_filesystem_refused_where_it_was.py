@@ -36,6 +36,17 @@ async def test_it_is_brought_up_where_it_is_now(office: Office) -> None:
         drive.assert_nothing_left()
 
 
+async def test_the_rename_itself_may_wait_for_that(office: Office) -> None:
+    async with office.mounted(rename_wait=5) as drive:
+        await perhaps_sent(drive, HERE, b"ours")
+        office.add("invoice/1/single/b.txt", b"theirs")
+        office.sandbox.clear_faults()
+        await drive.rename(HERE, THERE)
+        assert office.stored() == [("1/scan/a.txt", b"ours"), ("1/single/b.txt", b"theirs")]
+        await drive.drained()
+        drive.assert_nothing_left()
+
+
 async def test_what_was_written_to_it_after_that_is_brought_up_where_it_is_now(office: Office) -> None:
     async with office.mounted(rename_wait=0.2) as drive:
         await perhaps_sent(drive, HERE, b"ours")
@@ -103,6 +114,7 @@ async def test_where_it_may_not_be_removed_it_is_as_it_was(office: Office) -> No
         drive.filesystem.retry()
         drive.filesystem._uploads.retry(held=True)
         await until(lambda: not drive.filesystem.saves())
+        await drive.drained()
         assert office.stored() == [("1/scan/a.txt", b"ours")]
         drive.assert_nothing_left()
 
@@ -167,6 +179,7 @@ async def test_a_second_rename_that_is_refused_as_the_first_leaves_what_the_firs
         office.sandbox.clear_faults()
         drive.filesystem._uploads.retry(held=True)
         await until(lambda: not drive.filesystem.saves())
+        await drive.drained()
         assert office.stored() == [("1/scan/a.txt", b"one")]
         drive.assert_nothing_left()
 
@@ -184,6 +197,7 @@ async def test_a_rename_that_is_refused_as_the_save_before_leaves_that_held(offi
         await well_again(drive)
         drive.filesystem._uploads.retry(held=True)
         await until(lambda: not drive.filesystem.saves())
+        await drive.drained()
         assert office.stored() == [("1/single/a.txt", b"ours")]
         drive.assert_nothing_left()
 

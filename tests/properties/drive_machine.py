@@ -213,6 +213,8 @@ class DriveMachine(Reckoning):
             if other is not None:
                 self.model.admit(other)
         no_room = () if is_local(new[1]) else self._quota(new[0], new=over is None)
+        if not (is_local(new[1]) or self._settled()):
+            no_room += self._quota(old[0])  # (What it comes after may be refused where it was.)
         stood = set(self.model.standing)
         try:
             with self._may_fail(*no_room, file=file):
