@@ -1,4 +1,7 @@
-"""Who makes room for whom, and for whom it is kept, where a field is full. Pure: it asks the works of a mount and changes none."""
+"""Who makes room for whom, and for whom it is kept, where a field is full.
+
+Pure: it asks the works of a mount and changes none.
+"""
 
 from collections.abc import Collection
 
