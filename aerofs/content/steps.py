@@ -200,9 +200,10 @@ class Performer:
         try:
             return await self._find_ours(put, certain=False)
         except StaleError:
-            if not put.row.cancelled:
+            # What was moved is gone, and cannot be compared with.
+            if not (put.row.cancelled or put.row.superseded):
                 raise
-            # What was moved is gone, and cannot be compared with. Its file is to be gone, too; a stranger's is not.
+            # Its file is to be gone, too, or elsewhere; a stranger's stays.
             return False
 
     async def _find_ours(self, put: Put, *, certain: bool) -> bool:

@@ -215,3 +215,34 @@ async def test_that_it_was_handed_on_is_not_taken_for_its_end_after_a_crash(offi
         assert await drive.read(THERE) == b"ours"
         assert office.stored() == [("1/scan/a.txt", b"ours")]
         drive.assert_nothing_left()
+
+
+@pytest.mark.parametrize("removed", [False, True])
+async def test_a_move_that_cannot_be_recognised_any_more_holds_up_nothing_behind_it(
+    office: Office, *, removed: bool
+) -> None:
+    """Its answer was lost, and a colleague took its source away: whether it stands cannot be told from bytes."""
+    source = office.add("invoice/1/copies/a.txt", b"ours")
+    there = "invoice/2/scan/a.txt"
+    async with office.mounted(rename_wait=0.2) as drive:
+        await drive.find("invoice/1/copies/a.txt")
+        await drive.names("invoice/2/scan")
+        office.sandbox.add_fault(Fault("copy", "drop_answer", count=None))
+        await drive.rename("invoice/1/copies/a.txt", THERE)
+        await until(lambda: len(office.stored()) == 2)
+        office.sandbox.platform.remove_attachment(source)
+        drive.network.away = True
+        await drive.rename(THERE, there)
+        if removed:
+            await drive.remove(there)
+        office.sandbox.clear_faults()
+        await drive.back()
+        drive.filesystem.refresh()
+        if not removed:
+            (save,) = drive.filesystem.saves()
+            assert (save["path"], save["state"]) == (there, "held")
+            await drive.remove(there)
+        assert await drive.read(THERE) == b"ours"
+        assert office.stored() == [("1/scan/a.txt", b"ours")]
+        await drive.drained()
+        drive.assert_nothing_left()

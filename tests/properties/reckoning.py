@@ -67,8 +67,14 @@ class Reckoning(Programs):
                 assert file is not None, f"held, but not shown: {save}"
                 full = self.model.may_be_full(places[0][0], for_one_more=False)
                 assert file.optional or full, f"held, though nothing speaks against it: {save}"
+                file.maybe = file.maybe or [(file.place, file.data), *self._not_recognised(file)]
                 self.drive.unlink(*file.place)
                 self.model.unlinked(file)
+
+    def _not_recognised(self, file: File) -> list[tuple[Place, bytes]]:
+        """Where it stands, perhaps without the drive's knowing: what was moved is gone, and is not there to compare."""
+        own = (known.standing for known in self.model.standing.values() if known.file is file)
+        return [((each.field, each.title), each.data) for each in own if each.data == file.data]
 
     def _held(self, place: Place) -> File | None:
         """Whose save is held under that name; a stranger's file that took the room may have the name, too."""
