@@ -464,6 +464,7 @@ class DriveMachine(Reckoning):
                 file.durable.append(file.data)  # an open file that is quiet is saved
         self.drive.sleep(seconds)
         for file in self.model.files:
+            file.was_up |= file.exclusive and not file.writers
             if file.dirty and file.linked and not file.writers and seconds > 2:
                 self._saved(file)
 

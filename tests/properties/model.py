@@ -27,7 +27,7 @@ class File:
         colleagues: Nobody here has ever changed it.
         local: Its name never leaves this machine; `exclusive`: for a minute only.
         aside: Where the platform still shows it, after it was renamed to a local name, and as what (`stood`).
-        was_up: It was handed to the platform once, so that it may be put aside.
+        was_up: It was handed to the platform once, or may have been, so that it may be put aside.
         linked: It has a name.
         gone: A colleague removed it, and nothing newer of it is here.
         optional: It may be there in the end, or not.
@@ -300,7 +300,8 @@ class Model:
         back = file.aside == place and over is None
         came_from_local = file.local
         if is_local(place[1]):
-            if not file.local and (file.was_up or file.went_over):
+            # (One that only looked temporary may be a real one by now.)
+            if (not file.local or file.exclusive) and (file.was_up or file.went_over):
                 file.aside, file.stood = file.place, self._left_standing(file)
             file.place, file.local, file.exclusive = place, True, False
         else:
