@@ -135,7 +135,7 @@ class Asides:
             if node.draft is None:
                 draft = await self._versions.copy(node)
                 node.draft, node.committed = draft, draft.changes
-        await self._commits.notes.note(node, synced=True)
+        await self._commits.notes.note_renamed(node, synced=True)
 
     def give_back(self, claim: Claim, standing: Mapping[AttachmentId, AttachmentId]) -> None:
         """The name was taken in vain: who was put aside from it is as it was, for another minute.

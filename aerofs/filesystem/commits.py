@@ -73,13 +73,13 @@ class Commits:
         if not node.changed:
             return False
         if node.life is Life.LOCAL:
-            await self.notes.journal(node, durable=False)
+            await self.notes.note(node, durable=False)
             return False
         if node.draft.size == 0:
             self.quiet.empty(node)
             return False
         if written_again:
-            await self.notes.journal(node, accepted=True)
+            await self.notes.note(node, accepted=True)
             self.quiet.rewritten(node)
             return False
         await self.commit(node)
@@ -97,7 +97,7 @@ class Commits:
         if node.life is Life.LOCAL:
             self.outcomes.let_go(node)  # (After an error it holds what an earlier close() accepted.)
             if node.changed:
-                await self.notes.journal(node, durable=False)
+                await self.notes.note(node, durable=False)
             return
         if node.changed and node.draft.refusal is None:
             await self._commit_alone(node)
@@ -214,7 +214,7 @@ class Commits:
                 await self._journal.step(work.row)
         except AerofsError as error:
             log.info("%s: its time would not survive a crash: %s", node.path, error)
-        await self.notes.renew(node)
+        await self.notes.renew_alone(node)
 
     async def settle_all(self) -> None:
         """Commit at once what waits for quiet (before an unmount). One that cannot be recorded stops no other."""

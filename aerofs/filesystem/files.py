@@ -266,7 +266,7 @@ class Files:
         if node.draft.refusal is not None:
             raise node.draft.refusal
         if node.changed or node.life is Life.LOCAL:
-            await self._commits.notes.journal(node)
+            await self._commits.notes.note(node)
 
     async def release(self, number: int) -> None:
         """The last descriptor of a handle is gone."""

@@ -212,6 +212,6 @@ class Moves:
             # (Also one that is new, if there is what it has yet to replace: that is not seen any more.)
             if was_real and (node.attachment or node.pending or node.retire or node.follows):
                 self._asides.put(node, old_home, old_name)
-            await self._commits.notes.note(node)
+            await self._commits.notes.note_renamed(node)
             # (Where nothing was to be noted, what goes had a name of this machine, too: no harm if it is back.)
             await self._commits.notes.forget_supplanted(node, durable=False)

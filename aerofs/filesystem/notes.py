@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from weakref import WeakKeyDictionary
 
 import trio
@@ -41,7 +42,7 @@ class Notes:
         """Whoever holds it sees no row of this file being written, also of a save: its name and its life may change."""
         return self._locks.setdefault(node, trio.Lock())
 
-    async def journal(self, node: FileNode, *, durable: bool = True, accepted: bool = False) -> None:
+    async def note(self, node: FileNode, *, durable: bool = True, accepted: bool = False) -> None:
         """Give a draft a row without uploading it: for a name that stays here, or what a crash is to bring back.
 
         Args:
@@ -54,13 +55,13 @@ class Notes:
         async with self.lock(node):
             await self._note(node, durable=durable, accepted=accepted)
 
-    async def note(self, node: FileNode, *, synced: bool = False) -> None:
+    async def note_renamed(self, node: FileNode, *, synced: bool = False) -> None:
         """A file that got another name has a row; what a close() accepted of it stays what it is.
 
         The caller holds the lock; `synced`: it will be durable with the next row that is.
         """
         if _accepted(node.noted):
-            await self.note_anew(node, durable=True)
+            await self.renew(node, durable=True)
         else:
             await self._note(node, synced=synced)
 
@@ -75,22 +76,16 @@ class Notes:
         if _accepted(former):
             if not draft.size and node.life is Life.REAL:
                 # That it is empty counts no sooner than that is uploaded.
-                await self.note_anew(node, durable=durable)
+                await self.renew(node, durable=durable)
                 return
             accepted = True
         async with self._noting(node, draft) as row:
             await draft.unshare()  # as in `Commits.record`
             path = draft.protect() if accepted else draft.path
-            named = replace(
-                row,
-                id=number_of(former, path),
-                content=path.name,
-                size=draft.size,
-                accepted=draft.size if accepted else None,
-                error=str(draft.refusal or ""),
-                errno=draft.refusal.errno if draft.refusal is not None else 0,
+            named = _of_bytes(row, draft, path, accepted=accepted)
+            noted = Noted(
+                self._journal.numbered(replace(named, id=number_of(former, path))), path, draft.changes
             )
-            noted = Noted(self._journal.numbered(named), path, draft.changes)
             # (A file that has only a name of this machine is what that name stands for, at once.)
             supplants = accepted or node.life is Life.LOCAL
             supplanted = self._supplanting.rows(node) if supplants else ()
@@ -147,13 +142,13 @@ class Notes:
 
     # -- it says something else --------------------------------------------------------------------------------
 
-    async def note_anew(self, node: FileNode, *, durable: bool = False) -> None:
+    async def renew(self, node: FileNode, *, durable: bool = False) -> None:
         """The row of a draft tells anew where it is to stand, what it is to replace, and its time.
 
         If its bytes were accepted by a close(), it stands for what had the name. The caller holds the lock.
         """
         draft = node.draft
-        async with self.noted_anew(node) as noted:
+        async with self.renewed(node) as noted:
             if draft is None or noted is None:
                 return
             supplants = durable and noted.row.accepted is not None
@@ -163,7 +158,7 @@ class Notes:
             self._supplanting.gone(node)
 
     @asynccontextmanager
-    async def noted_anew(self, node: FileNode) -> AsyncIterator[Noted | None]:
+    async def renewed(self, node: FileNode) -> AsyncIterator[Noted | None]:
         """The row of a draft as it is to be now, with the bytes that it names; it has to be written in this context.
 
         None: it has none. The caller holds the lock.
@@ -180,17 +175,17 @@ class Notes:
         else:
             await self._journal.remove(former.row.id)  # it was forgotten meanwhile
 
-    async def renew(self, node: FileNode) -> None:
+    async def renew_alone(self, node: FileNode) -> None:
         """The same for a caller who neither holds the lock nor would know what to do about a full disk."""
         try:
             async with self.lock(node):
-                await self.note_anew(node)
+                await self.renew(node)
         except AerofsError as error:
             log.error("%s: could not be noted in the journal: %s", node.path, error)
 
     def renew_soon(self, node: FileNode) -> None:
         """The same in the background."""
-        self._nursery.start_soon(self.renew, node)
+        self._nursery.start_soon(self.renew_alone, node)
 
     async def note_instead(self, node: FileNode, work: Work) -> None:
         """A save that came to nothing is given up; in that moment its bytes have a row of their own, as before it.
@@ -260,6 +255,19 @@ class Notes:
 def _accepted(noted: Noted | None) -> bool:
     """A close() accepted the bytes that the row names, and no others."""
     return noted is not None and noted.row.accepted is not None
+
+
+def _of_bytes(row: Operation, draft: Draft, path: Path, *, accepted: bool) -> Operation:
+    """The row that names a draft's bytes as they are now: exactly these (`accepted`), or what is written later, too."""
+    refusal = draft.refusal
+    return replace(
+        row,
+        content=path.name,
+        size=draft.size,
+        accepted=draft.size if accepted else None,
+        error=str(refusal or ""),
+        errno=refusal.errno if refusal is not None else 0,
+    )
 
 
 def _anew(former: Noted, row: Operation) -> Noted:

@@ -79,7 +79,7 @@ class Relocations:
             return
         accepted = node.noted.row.accepted is not None
         if accepted or not node.supplants:
-            await self._commits.notes.note_anew(node, durable=accepted)
+            await self._commits.notes.renew(node, durable=accepted)
         # (Else a crash gives it its former name: for its sake alone, no save is given up whose name it took.)
 
     async def _retarget(self, node: FileNode, work: Work) -> None:
@@ -87,7 +87,7 @@ class Relocations:
         retire = (*row.retire, *(old for old in node.retire if old not in row.retire))
         new = replace(row, **self._tree.fields.destination(node), retire=retire)
         node.retire = ()
-        async with self._commits.notes.noted_anew(node) as noted:
+        async with self._commits.notes.renewed(node) as noted:
             # In one moment: a row under the former name would inherit what is to go with the new one.
             also = () if noted is None else (noted.row,)
             await self._uploads.amend(work, new, instead_of=supplanting.rows(node), also=also)

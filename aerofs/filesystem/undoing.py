@@ -163,7 +163,7 @@ class Undoing:
             await self._reinstate(claim)
             await self._take_along(node, before, work, claim)
             if node.life is Life.LOCAL and node.noted is None and not work.row.saves:
-                await self._commits.notes.journal(node, durable=False)
+                await self._commits.notes.note(node, durable=False)
             await self._commits.notes.note_instead(node, work)
         except AerofsError as error:
             log.error("%s: its rename cannot be undone, it stays %s: %s", node.path, renamed.name, error)
@@ -199,7 +199,7 @@ class Undoing:
             target.life, target.committed = Life.REAL, -1
             try:
                 async with self._commits.notes.lock(target):
-                    await self._commits.notes.note(target, synced=True)
+                    await self._commits.notes.note_renamed(target, synced=True)
             finally:
                 target.life = Life.UNLINKED
 
@@ -232,7 +232,7 @@ class Undoing:
         """The file has its old name: what is to become of its bytes is what was to become of them before."""
         if node.life is Life.LOCAL:
             if node.noted is None:
-                await self._commits.notes.journal(node, durable=False)
+                await self._commits.notes.note(node, durable=False)
         elif node.draft is None:
             if node.pending is None:  # (Else an earlier rename of it is on its way.)
                 node.stands = None
@@ -270,4 +270,4 @@ class Undoing:
             node.committed = -1
         await self._commits.released(node)
         if node.noted is None:
-            await self._commits.notes.journal(node, durable=False)
+            await self._commits.notes.note(node, durable=False)
