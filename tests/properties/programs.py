@@ -99,8 +99,10 @@ class Programs(RuleBasedStateMachine):
     dying = False
 
     def _quota(self, field: str, *, new: bool = False) -> tuple[int, ...]:
-        """The error of a field without room, where there may be none."""
-        return (errno.EDQUOT,) if self.model.may_be_full(field, for_one_more=new) else ()
+        """The error of a field without room, where there may be none; ours that is to make it may have met another."""
+        if not self.model.may_be_full(field, for_one_more=new):
+            return ()
+        return (errno.EDQUOT,) if self._settled() else (errno.EDQUOT, errno.EIO)
 
     def _settled(self) -> bool:
         return not [save for save in self.drive.saves() if save["state"] != "local"]
