@@ -33,6 +33,7 @@ class File:
         optional: It may be there in the end, or not.
         loose: A colleague was at its name: it may stand under the title of a conflict.
         dirty: Changed since a close.
+        closed: What the last close accepted of it.
         durable: What a crash may leave of it; nothing: it was never accepted.
         durable_places: The same of its place.
         went_over: What the platform has of whom it took a name from, and has yet to replace.
@@ -55,6 +56,7 @@ class File:
     optional: bool = False
     loose: bool = False
     dirty: bool = False
+    closed: list[bytes] = field(default_factory=list)
     durable: list[bytes] = field(default_factory=list)
     durable_places: list[Place] = field(default_factory=list)
     maybe: list[tuple[Place, bytes]] = field(default_factory=list)
@@ -75,7 +77,7 @@ class File:
 
     def accepted(self) -> None:
         """Everything of it is as safe as can be."""
-        self.dirty = False
+        self.dirty, self.closed = False, [self.data]
         self.journalled()
 
     def journalled(self) -> None:
@@ -340,7 +342,7 @@ class Model:
             return file.went_over
         # What was changed since its last close may not have been sent yet, nor was what an fsync made safe here.
         unsent = [known.standing.data for known in self.standing.values() if known.file is file]
-        own = [*unsent, *file.durable] if file.dirty else [file.data]
+        own = [*unsent, *file.closed, *file.durable] if file.dirty else [file.data]
         return [*file.went_over, *dict.fromkeys(own)]
 
     # -- the end of a process ------------------------------------------------------------------------------------
