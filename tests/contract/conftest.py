@@ -1,4 +1,4 @@
-"""A composed filesystem without a kernel: real store, client and sandbox, and a network that can be cut."""
+"""A composed filesystem without a kernel: real store, client and sandbox."""
 
 import os
 import shutil
@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Never
 
-import httpx
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -24,6 +23,7 @@ from aerofs.namespace.inodes import ROOT
 from aerofs.platform import Platform
 from aerofs.sandbox import Access, FieldSpec, Sandbox, SandboxConfig, serving
 from aerofs.settings import Settings
+from tests.contract.network import Network
 
 WRITE_NEW = os.O_WRONLY | os.O_CREAT
 DEFINITION = "invoice"
@@ -38,59 +38,6 @@ FIELDS = (
     FieldSpec("picture", maximum_image_width=20),
     FieldSpec("photo", maximum_image_width=64),
 )
-
-
-class Network(httpx.AsyncBaseTransport):
-    """The way to the platform: away on request, and cut for good at one request.
-
-    Attributes:
-        away: No connection can be made.
-        silent: While it is away, packets are lost: a connection is not refused, but gets no answer.
-        attempts: When a connection was tried in vain.
-        under_way: Requests that the sandbox is about to answer.
-    """
-
-    def __init__(self) -> None:
-        self._wire = httpx.AsyncHTTPTransport(verify=False)  # plain http; reading trust takes time
-        self.away = False
-        self.silent = False
-        self.attempts: list[float] = []
-        self.under_way = 0
-        self.reached = trio.Event()
-        self._left: int | None = None
-        self._answered = False
-        self._crashed: Callable[[], None] | None = None
-
-    def cut(self, after: int, *, answered: bool, crashed: Callable[[], None]) -> None:
-        """At the request after so many: call `crashed` and let nothing pass any more."""
-        self._left, self._answered, self._crashed = after, answered, crashed
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        if self.away:
-            self.attempts.append(trio.current_time())
-            if self.silent:
-                await trio.sleep(request.extensions["timeout"]["connect"])
-                raise httpx.ConnectTimeout("away", request=request)
-            raise httpx.ConnectError("away")
-        struck = self._left == 0
-        if self._left is not None:
-            self._left -= 1
-        if self._left is not None and (struck or self._left < 0):
-            if struck and self._answered:
-                await (await self._wire.handle_async_request(request)).aread()
-            if struck and self._crashed is not None:
-                self._crashed()
-                self.reached.set()
-            await trio.sleep_forever()
-        self.under_way += 1
-        try:
-            return await self._wire.handle_async_request(request)
-        finally:
-            self.under_way -= 1
-
-    async def aclose(self) -> None:
-        with trio.CancelScope(shield=True):
-            await self._wire.aclose()
 
 
 @dataclass
