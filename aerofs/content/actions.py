@@ -19,7 +19,7 @@ from typing import Any
 import trio
 
 from aerofs.content import labels
-from aerofs.content.draft import clone, local_error
+from aerofs.content.disk import clone, local_error
 from aerofs.content.facts import Fact
 from aerofs.content.journal import Journal
 from aerofs.content.operations import Operation, Role

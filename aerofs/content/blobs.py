@@ -9,7 +9,6 @@ is never evicted, and its file stays until the last pin goes, even after `drop`.
 go, the longest unused first, while all together hold more than `maximum_bytes`.
 """
 
-import errno
 import hashlib
 import logging
 import os
@@ -19,13 +18,13 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
+from aerofs.content.disk import FULL
 from aerofs.content.ranges import Ranges
 from aerofs.errors import LocalIOError, NoSpaceError
 from aerofs.model import AttachmentId
 
 log = logging.getLogger(__name__)
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
 SUFFIX = ".blob"
 
 _LEFT_FREE = 0.05

@@ -7,8 +7,6 @@ change of it clones the file, too. A log that is flushed after each of a thousan
 Small reads and writes run inline (page cache); whatever may take long (copying, syncing, hashing) runs in a thread.
 """
 
-import errno
-import hashlib
 import os
 import uuid
 from collections.abc import Callable
@@ -18,20 +16,9 @@ from typing import Self
 
 import trio
 
+from aerofs.content.disk import FULL, clone, local_error
 from aerofs.content.spool import Spool
-from aerofs.errors import AerofsError, LocalIOError, NoSpaceError, TooLargeError
-
-_COPY_CHUNK = 1 << 20
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
-
-
-def local_error(error: OSError, what: str) -> AerofsError:
-    """Turn an error of the local disk into ours."""
-    if error.errno in _NO_ROOM:
-        return NoSpaceError(f"{what}: the local disk is full")
-    if error.errno == errno.EFBIG:
-        return TooLargeError(f"{what}: larger than the local disk admits")
-    return LocalIOError(f"{what}: {error.strerror or error}")
+from aerofs.errors import AerofsError, TooLargeError
 
 
 class Draft:
@@ -144,7 +131,7 @@ class Draft:
         try:
             return os.pwrite(self._fd, view, offset)
         except OSError as error:
-            if error.errno not in _NO_ROOM or self.spool is None or not self.spool.make_room(len(view)):
+            if error.errno not in FULL or self.spool is None or not self.spool.make_room(len(view)):
                 raise
         return os.pwrite(self._fd, view, offset)
 
@@ -278,38 +265,3 @@ def _growing(spool: Spool | None, source: Path, keep: int | None = None) -> Abst
 
 def _new_path(directory: Path) -> Path:
     return directory / f"{uuid.uuid4().hex}.draft"
-
-
-def clone(source: Path, target: Path, keep: int | None = None) -> None:
-    """Copy a file, or its first bytes: shared extents where the disk can, else in the kernel, else by hand. Blocks."""
-    with source.open("rb") as reader, target.open("xb") as writer:
-        left = os.fstat(reader.fileno()).st_size
-        left = left if keep is None else min(left, keep)
-        while left > 0:
-            try:
-                # copy_file_range shares extents by itself on file systems that can.
-                copied = os.copy_file_range(reader.fileno(), writer.fileno(), min(left, 1 << 30))
-            except OSError as error:
-                if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
-                    raise
-                while chunk := reader.read(min(left, _COPY_CHUNK)):
-                    left -= writer.write(chunk)
-                return
-            if not copied:
-                return
-            left -= copied
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal. Blocks: call it in a thread."""
-    with path.open("rb") as reader:
-        return hashlib.file_digest(reader, "sha256").hexdigest()
-
-
-def sync_directory(directory: Path) -> None:
-    """Bring the names in a directory to the disk. Blocks."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

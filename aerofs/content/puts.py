@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from aerofs.content.draft import local_error
+from aerofs.content.disk import local_error
 from aerofs.content.operations import Operation
 from aerofs.content.reader import Download
 from aerofs.model import Attachment, AttachmentId, FieldRef

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import trio
 
-from aerofs.content.draft import digest, local_error
+from aerofs.content.disk import digest, local_error
 from aerofs.content.operations import Operation
 from aerofs.content.origin import proven_total
 from aerofs.content.pictures import same_picture

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from aerofs.content import labels
-from aerofs.content.draft import sync_directory
+from aerofs.content.disk import sync_directory
 from aerofs.content.facts import Fact
 from aerofs.content.journal import DamagedError, Journal
 from aerofs.content.operations import NOWHERE, OPERATION, Operation, State

@@ -23,7 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from aerofs.content import labels
-from aerofs.content.draft import clone, local_error, sync_directory
+from aerofs.content.disk import clone, local_error, sync_directory
 from aerofs.content.inspection import Inspection, inspect
 from aerofs.content.operations import Operation
 from aerofs.content.store import OWNER, Owner, StateDirectory, is_state_directory, owner_of

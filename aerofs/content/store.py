@@ -20,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from aerofs.content import labels
 from aerofs.content.blobs import Blobs
-from aerofs.content.draft import local_error, sync_directory
+from aerofs.content.disk import local_error, sync_directory
 from aerofs.content.salvage import sound_journal
 from aerofs.errors import ConfigError, HeldError, LocalIOError, NoSpaceError
 

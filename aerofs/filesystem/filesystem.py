@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
-from aerofs.content.draft import local_error
+from aerofs.content.disk import local_error
 from aerofs.content.facts import keepable
 from aerofs.content.spool import Spool
 from aerofs.content.store import Store

@@ -9,7 +9,8 @@ from pathlib import Path
 import trio
 
 from aerofs.content.actions import tell
-from aerofs.content.draft import Draft, digest
+from aerofs.content.disk import digest
+from aerofs.content.draft import Draft
 from aerofs.content.journal import Journal
 from aerofs.content.operations import Operation, State
 from aerofs.content.spool import Spool

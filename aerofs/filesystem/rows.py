@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from aerofs.content import labels
-from aerofs.content.draft import Draft, digest, local_error
+from aerofs.content.disk import digest, local_error
+from aerofs.content.draft import Draft
 from aerofs.content.operations import Operation, Retire, Role
 from aerofs.filesystem.fields import Fields
 from aerofs.filesystem.nodes import FileNode, Noted

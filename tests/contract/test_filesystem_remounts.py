@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aerofs.content.draft import digest
+from aerofs.content.disk import digest
 from aerofs.errors import AerofsError, DeniedError, TooLargeError
 from aerofs.sandbox import Fault
 from tests.contract.conftest import Drive, Office, until

@@ -13,6 +13,7 @@ import pytest
 from trio.testing import MockClock
 
 from aerofs import errors
+from aerofs.content import disk
 from aerofs.content import draft as drafts
 from aerofs.filesystem.attributes import Changes
 from tests.contract.conftest import WRITE_NEW, Drive, Office, later
@@ -121,7 +122,7 @@ async def test_a_log_that_is_flushed_after_every_line_is_never_copied(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copies: list[Path] = []
-    real = drafts.clone
+    real = disk.clone
 
     def clone(source: Path, target: Path, keep: int | None = None) -> None:
         copies.append(source)

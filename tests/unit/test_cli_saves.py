@@ -21,7 +21,7 @@ import trio
 from aerofs import cli, control, mountpoint
 from aerofs.cli import exporting
 from aerofs.content.conflicts import Conflict, Conflicts
-from aerofs.content.draft import digest
+from aerofs.content.disk import digest
 from aerofs.content.operations import Operation, Secured, State
 from aerofs.content.store import Owner, StateDirectory
 from aerofs.errors import DeadlineError, ExistsError

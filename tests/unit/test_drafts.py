@@ -13,7 +13,8 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from aerofs.content import draft as module
-from aerofs.content.draft import Draft, clone, digest
+from aerofs.content.disk import clone, digest
+from aerofs.content.draft import Draft
 from aerofs.errors import LocalIOError, NoSpaceError, TooLargeError
 
 
