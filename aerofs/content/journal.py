@@ -8,7 +8,6 @@ found out again from the platform.
 
 import contextlib
 import itertools
-import shutil
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -18,31 +17,13 @@ from typing import Self, TypeVar
 import trio
 from pydantic import ValidationError
 
-from aerofs.content import facts, schema
+from aerofs.content import database, facts, schema
+from aerofs.content.database import DamagedError, Transaction
 from aerofs.content.facts import Facts
 from aerofs.content.operations import OPERATION, Operation, inherit
-from aerofs.errors import AerofsError, ConfigError, LocalIOError, NoSpaceError
 
 _UPDATE = "UPDATE operations SET body=? WHERE id=?"
-_SURROUNDINGS = frozenset(
-    {
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_PERM,
-        sqlite3.SQLITE_READONLY,
-    }
-)
-"""What is wrong with the disk or with who may use it, and not with the database."""
-
 T = TypeVar("T")
-
-
-class DamagedError(ConfigError):
-    """The database, or a row of it, cannot be read any more."""
 
 
 class Journal:
@@ -67,36 +48,10 @@ class Journal:
         self.facts = Facts()
         self.syncs = 0
         self._loose = False
-        try:
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        except sqlite3.Error as error:
-            raise ConfigError(f"the journal {path} cannot be used: {error}") from error
-        try:
-            self._check()
-            self._db.execute("PRAGMA journal_mode=WAL")
-            schema.migrate(self._db)
+        with database.opening(path) as self._db:
             self.facts.read(self._db)
             (self.last,) = self._db.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence").fetchone()
-            self._numbers = itertools.count(self.last + 1)
-        except sqlite3.Error as error:
-            self._db.close()
-            if _is_full(error, path):
-                raise NoSpaceError(f"the journal {path} cannot be used: the local disk is full") from error
-            if error.sqlite_errorcode & 0xFF in _SURROUNDINGS:
-                raise ConfigError(f"the journal {path} cannot be used: {error}") from error
-            raise DamagedError(f"the journal {path} is damaged: {error}") from error
-        except BaseException:
-            self._db.close()
-            raise
-
-    def _check(self) -> None:
-        if (found := schema.version(self._db)) > schema.VERSION:
-            raise ConfigError(
-                f"the journal {self._path} was made by a newer aerofs (schema {found}): use that one"
-            )
-        (verdict,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict != "ok":
-            raise DamagedError(f"the journal {self._path} is damaged: {verdict}")
+        self._numbers = itertools.count(self.last + 1)
 
     def __enter__(self) -> Self:
         return self
@@ -158,7 +113,7 @@ class Journal:
         try:
             yield
         except sqlite3.Error as error:
-            raise _journal_error(error, self._path) from error
+            raise database.failure(error, self._path) from error
 
     def numbered(self, operation: Operation) -> Operation:
         """The row with the number under which it will be recorded."""
@@ -268,7 +223,7 @@ class Journal:
         try:
             return await trio.to_thread.run_sync(work, limiter=self._writer)
         except sqlite3.Error as error:
-            raise _journal_error(error, self._path) from error
+            raise database.failure(error, self._path) from error
 
     def _store(self, operation: Operation, origin: str | None = None) -> None:
         self._db.execute(
@@ -281,7 +236,7 @@ class Journal:
 
     @contextlib.contextmanager
     def _transaction(self, *, durable: bool) -> Iterator[None]:
-        with _Transaction(self._db, durable=durable):
+        with Transaction(self._db, durable=durable):
             self._loose = True
             yield
         if durable:
@@ -289,39 +244,5 @@ class Journal:
             self.syncs += 1
 
 
-class _Transaction:
-    def __init__(self, db: sqlite3.Connection, *, durable: bool) -> None:
-        self._db = db
-        self._durable = durable
-
-    def __enter__(self) -> None:
-        self._db.execute(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
-        self._db.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind: type[BaseException] | None, *_exc: object) -> None:
-        try:
-            if kind is None:
-                self._db.execute("COMMIT")
-        finally:
-            # Also where the commit itself failed; SQLite ends some failed transactions by itself.
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-
-
 def _body(operation: Operation) -> str:
     return OPERATION.dump_json(operation, exclude_defaults=True).decode()
-
-
-def _journal_error(error: sqlite3.Error, path: Path) -> AerofsError:
-    if _is_full(error, path):
-        return NoSpaceError("the journal: the local disk is full")
-    return LocalIOError(f"the journal: {error}")
-
-
-def _is_full(error: sqlite3.Error, path: Path) -> bool:
-    """Whether the disk is; of what SQLite keeps beside the database, it only says that something failed."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
-        with contextlib.suppress(OSError):
-            return shutil.disk_usage(path.parent).free == 0
-    return code == sqlite3.SQLITE_FULL

@@ -17,9 +17,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from aerofs.content import labels
+from aerofs.content.database import DamagedError
 from aerofs.content.disk import sync_directory
 from aerofs.content.facts import Fact
-from aerofs.content.journal import DamagedError, Journal
+from aerofs.content.journal import Journal
 from aerofs.content.operations import NOWHERE, OPERATION, Operation, State
 from aerofs.errors import AerofsError, ConfigError, LocalIOError
 from aerofs.model import AttachmentId

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from aerofs.content import journal, labels
+from aerofs.content import database, journal, labels
 
 KINDS = ("all kept", "all lost")
 _REAL_FSYNC = os.fsync
@@ -50,7 +50,7 @@ class Power:
         self._point = _Point()
         self.syncs: list[str] = []
         monkeypatch.setattr(os, "fsync", self._fsync)
-        monkeypatch.setattr(journal, "_Transaction", self._transaction())
+        monkeypatch.setattr(journal, "Transaction", self._transaction())
 
     def lose(self, target: Path, kind: str) -> None:
         """Make `target` the state directory that is found when the power is back."""
@@ -93,10 +93,10 @@ class Power:
         }
         self._point.names = self._names()
 
-    def _transaction(self) -> type[journal._Transaction]:
+    def _transaction(self) -> type[database.Transaction]:
         power = self
 
-        class Transaction(journal._Transaction):
+        class Transaction(database.Transaction):
             def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
                 super().__exit__(kind, *exc)
                 mine = self._db.execute("PRAGMA database_list").fetchone()[2]

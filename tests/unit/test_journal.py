@@ -14,8 +14,9 @@ import pytest
 import trio
 
 from aerofs.content import facts, schema
+from aerofs.content.database import DamagedError
 from aerofs.content.facts import Fact
-from aerofs.content.journal import DamagedError, Journal
+from aerofs.content.journal import Journal
 from aerofs.content.operations import Operation, Retire, Role, Secured, State, inherit
 from aerofs.errors import ConfigError, NoSpaceError
 from aerofs.model import Attachment, AttachmentId, DefinitionId, DocumentId, FieldRef, ValuePath
