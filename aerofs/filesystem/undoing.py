@@ -155,7 +155,10 @@ class Undoing:
         self._tree.place(node)
         if added is not None:
             work.retract()  # it could not even be taken back: it is a file of its own now
+        inherited = _inherited(node, before, work, claim)
+        before = replace(before, retire=(*before.retire, *inherited))
         self._put_back(node, before)
+        self._hide(node, inherited)
         committed = target.committed if target is not None else 0
         try:
             if target is not None:
@@ -181,6 +184,11 @@ class Undoing:
             # A row that could not go is not to be found without its bytes.
             target.handles += target.noted is not None
         return False
+
+    def _hide(self, node: FileNode, inherited: Sequence[Retire]) -> None:
+        node.hidden = tuple(old.attachment for old in inherited)
+        for attachment in node.hidden:
+            self._tree.overlay.hide(attachment)
 
     async def _reinstate(self, claim: Claim) -> None:
         """What is put aside again has its operation again."""
@@ -271,3 +279,10 @@ class Undoing:
         await self._commits.released(node)
         if node.noted is None:
             await self._commits.notes.note(node, durable=False)
+
+
+def _inherited(node: FileNode, before: Before, work: Work, claim: Claim) -> tuple[Retire, ...]:
+    """What an earlier operation of the file was to retire, which left that to the rename: not its own version."""
+    own = {node.attachment.id} if node.attachment is not None else set()
+    others = own | claim.taken(work) | {old.attachment for old in before.retire}
+    return tuple(old for old in work.row.spared if old.attachment not in others)

@@ -1,6 +1,7 @@
 """A save that is refused where its file was, when that had gone elsewhere, or had been removed, meanwhile."""
 
 import os
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
@@ -199,6 +200,58 @@ async def test_a_rename_that_is_refused_as_the_save_before_leaves_that_held(offi
         await until(lambda: not drive.filesystem.saves())
         await drive.drained()
         assert office.stored() == [("1/single/a.txt", b"ours")]
+        drive.assert_nothing_left()
+
+
+async def _renamed_over(drive: Drive) -> None:
+    """A new file was renamed over another one."""
+    await drive.write("invoice/1/scan/.a.txt.swp", b"ours")
+    await drive.rename("invoice/1/scan/.a.txt.swp", THERE)
+
+
+async def _where_one_was_put_aside(drive: Drive) -> None:
+    """A new file has the name of one that was put aside."""
+    await drive.rename(THERE, f"{THERE}~")
+    await queued(drive, THERE, b"ours")
+
+
+@pytest.mark.parametrize("newer", [False, True])
+@pytest.mark.parametrize(
+    ("begin", "besides"),
+    [(_renamed_over, {}), (_where_one_was_put_aside, {"a.txt~": b"old"})],
+    ids=["over", "aside"],
+)
+async def test_what_it_was_to_replace_where_it_was_it_replaces_there_after_a_rename_in_vain(
+    office: Office, begin: Callable[[Drive], Awaitable[None]], besides: dict[str, bytes], *, newer: bool
+) -> None:
+    office.add(THERE, b"old")
+    async with office.mounted(rename_wait=1) as drive:
+        await drive.names("invoice/1/copies")
+        assert await drive.read(THERE) == b"old"
+        office.sandbox.add_fault(Fault("save", "status", status=503, count=None))
+        await begin(drive)
+        if newer:
+            await queued(drive, THERE, b"newer")
+        office.sandbox.clear_faults()
+        office.sandbox.add_fault(Fault("save", "status", status=403, count=None))
+        with pytest.raises(DeniedError):
+            await drive.rename(THERE, "invoice/1/copies/b.txt")
+        expected = {**besides, "a.txt": b"newer" if newer else b"ours"}
+        await until(lambda: drive.states().get("a.txt") == "held")
+        assert await drive.shown("invoice/1/scan") == expected
+        assert await drive.names("invoice/1/copies") == []
+        office.copy_disk("state", "dead")
+    office.sandbox.clear_faults()
+    async with office.mounted("dead") as drive:
+        assert await drive.shown("invoice/1/scan") == expected
+        drive.filesystem._uploads.retry(held=True)
+        await until(lambda: "held" not in drive.states().values())
+        await drive.drained()
+        assert await drive.shown("invoice/1/scan") == expected
+        assert office.stored() == [("1/scan/a.txt", expected["a.txt"])]
+        for name in expected:
+            await drive.remove(f"invoice/1/scan/{name}")
+        await drive.drained()
         drive.assert_nothing_left()
 
 
