@@ -203,7 +203,10 @@ class DriveMachine(Reckoning):
         # (What was put aside still stands where it came from; what is at a real name makes room for another.)
         if out and self._keeps(file) and file.writers and file.dirty:
             raise Idle  # (It goes with its close, which is told.)
-        if (out and self._keeps(file)) or (over is not None and over.aside is not None and self._keeps(over)):
+        stays = out and self._keeps(file)
+        if stays and over is not None and LIMITS.get(new[0]) == 1:
+            raise Idle  # (It has taken the place of the other by the time that its source is found to have to stay.)
+        if stays or (over is not None and over.aside is not None and self._keeps(over)):
             with self._may_fail(errno.EPERM, *self._quota(new[0], new=True)):
                 self.drive.rename(old, new, flags)
                 raise AssertionError(f"the last file has left a Required field: {file}")
