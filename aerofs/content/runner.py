@@ -51,15 +51,20 @@ class Runner:
         self.turns = Turns(together=together)
 
     async def drive(self, work: Work) -> None:
-        """Settle it, however long that takes. Whatever happens, nobody waits for it in vain."""
+        """Settle it, however long that takes. Whatever happens, who waits hears of it."""
         try:
             await self._after_previous(work)
             if work.row.state is State.HELD:
                 await self._rest(work, None)  # from an earlier mount: until the user decides
             while not work.dropped and not await self._try(work):
                 await self._rest(work, None if work.row.state is State.HELD else _pause(work.row.tries))
-        except Exception:  # a mistake of ours must not end the mount; the row stays for the next one
+        except Exception as error:  # a mistake of ours must not end the mount; the row stays for the next one
             log.exception("%s: unexpected", work.row)
+            work.row, work.error = replace(work.row, state=State.HELD), _mistake(work, error)
+            work.was_tried(work.error)
+            self._works.changed()
+            # (It is not settled: who comes after it would be the second one to carry it out.)
+            await self._works.until(lambda: work.dropped)
         finally:
             # A cancelled drive is the end of the process: the row stays for the next mount.
             self._works.remove(work)
@@ -83,11 +88,17 @@ class Runner:
 
     async def _try(self, work: Work) -> bool:
         """One try. True when the work is settled."""
-        while await self._may_begin(work):
-            settled = await self._try_once(work)
-            if settled is not None:
-                return settled
-            await self._wait_for_room(work)
+        try:
+            while await self._may_begin(work):
+                settled = await self._try_once(work)
+                if settled is not None:
+                    return settled
+                await self._wait_for_room(work)
+        except AerofsError as error:  # what was to be made of an error could not be written
+            await self._failed(work, error, superseded=False)
+        except Exception as error:  # a mistake of ours in that
+            log.exception("%s: unexpected", work.row)
+            await self._failed(work, _mistake(work, error), superseded=False)
         return False
 
     async def _try_once(self, work: Work) -> bool | None:
@@ -111,8 +122,7 @@ class Runner:
                 return await self._met(work, error, begun)
             except Exception as error:  # a mistake of ours must not lose a save, nor end the mount
                 log.exception("%s: unexpected", work.row)
-                mistake = AerofsError(f"{work.row.path}: {type(error).__name__}: {error}")
-                return await self._met(work, mistake, begun)
+                return await self._met(work, _mistake(work, error), begun)
         return True
 
     async def _met(self, work: Work, error: AerofsError, begun: Operation) -> bool | None:
@@ -256,6 +266,10 @@ class Runner:
         """Wait until what it is to do is written, and nobody is about to stand for it. False where it was dropped."""
         await self._works.until(lambda: work.dropped or not (work.unwritten or work.spent))
         return not work.dropped
+
+
+def _mistake(work: Work, error: Exception) -> AerofsError:
+    return AerofsError(f"{work.row.path}: {type(error).__name__}: {error}")
 
 
 def _pause(tries: int) -> float:

@@ -9,7 +9,7 @@ from itertools import pairwise
 from math import inf
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, Never
 
 import pytest
 import trio
@@ -17,6 +17,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from aerofs.content.operations import Operation, Retire, Role, Secured, State
 from aerofs.content.puts import Put
+from aerofs.content.runner import Runner
 from aerofs.content.steps import Performer
 from aerofs.content.store import Store
 from aerofs.content.uploads import Uploads
@@ -531,6 +532,52 @@ async def test_a_mistake_in_a_step_holds_the_row_and_ends_nothing(
         assert [record.levelno for record in caplog.records if record.exc_info] == [logging.ERROR]
         room.uploads.retry(held=True)
         await work.settled.wait()
+
+
+@pytest.mark.complains
+async def test_a_mistake_in_what_is_made_of_a_refusal_settles_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def mistaken(*_given: object) -> Never:
+        raise ZeroDivisionError("oops")
+
+    async with opened(tmp_path) as room:
+        with monkeypatch.context() as patch:
+            patch.setattr(Runner, "_went_elsewhere", mistaken)
+            room.steps.answers["a"] = [DENIED]
+            first = await room.submit(save("a"))
+            second = await room.submit(save("b"), previous=first)
+            with pytest.raises(AerofsError, match="oops"):
+                await room.uploads.first_tries.wait(first, inf)
+        assert first.row.state is State.HELD
+        assert [row.id for row in room.store.journal.load()] == [first.row.id, second.row.id]
+        await wait_all_tasks_blocked(0.02)
+        assert room.steps.titles == ["a"]
+        room.uploads.retry(held=True)
+        await second.settled.wait()
+        assert room.store.journal.load() == []
+
+
+@pytest.mark.complains
+async def test_a_mistake_between_two_tries_holds_what_it_met_until_the_next_mount(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def mistaken(*_given: object) -> Never:
+        raise ZeroDivisionError("oops")
+
+    async with opened(tmp_path) as room:
+        monkeypatch.setattr(Runner, "_rest", mistaken)
+        room.steps.answers["a"] = [AWAY]
+        first = await room.submit(save("a"))
+        second = await room.submit(save("b"), previous=first)
+        await room.uploads.resolved(first)
+        await wait_all_tasks_blocked(0.02)
+        assert not first.settled.is_set()
+        assert first.row.state is State.HELD
+        assert room.steps.titles == ["a"]
+        await room.uploads.drop(first)
+        await second.settled.wait()
+        assert room.store.journal.load() == []
 
 
 # -- waiting ---------------------------------------------------------------------------------------------------------
