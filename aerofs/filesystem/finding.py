@@ -8,7 +8,7 @@ from aerofs.filesystem.tree import Tree
 from aerofs.model import Attachment, FieldRef, ValuePath
 from aerofs.namespace.familiar import probed
 from aerofs.namespace.names import apart, encode, look_alike
-from aerofs.namespace.snapshots import Snapshot
+from aerofs.namespace.snapshots import FieldFiles, Snapshot
 
 
 async def find(tree: Tree, parent: Directory, name: str) -> Entry:
@@ -54,7 +54,7 @@ async def _find_file(tree: Tree, parent: FieldNode, name: str) -> Entry:
     if placed is not None:
         # Somebody began to write it while we asked: what it was is hidden now.
         return Entry(name, placed.inode, placed)
-    files = tree.files(parent, snapshot)
+    files = _files(parent, snapshot)
     attachment = files.get(name)
     free = not tree.overlay.is_ours(parent.place, name)
     if attachment is not None and free and not tree.fields.hidden(parent.place)(attachment):
@@ -74,9 +74,17 @@ async def _find_file(tree: Tree, parent: FieldNode, name: str) -> Entry:
     return Entry(name, node.inode, node)
 
 
+def _files(parent: FieldNode, snapshot: Snapshot) -> FieldFiles:
+    """What the platform shows in a field."""
+    files = snapshot.fields.get(parent.place.path)
+    if files is None:
+        raise NotFoundError(f"{parent.path}: no such field any more")
+    return files
+
+
 def _shown(tree: Tree, parent: FieldNode, snapshot: Snapshot) -> Mapping[str, Attachment]:
     """What the platform shows in a field, and this mount does not hide, under the names that are left for it."""
-    files, placed = tree.files(parent, snapshot), tree.overlay.names(parent.place)
+    files, placed = _files(parent, snapshot), tree.overlay.names(parent.place)
     hidden = tree.fields.hidden(parent.place)
     shown: dict[str, Attachment] = {}
     for name, attachment in files.items():

@@ -9,11 +9,9 @@ overlay under its name, its attachment is hidden, its inode is pinned. A file th
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from cachetools import LRUCache
-
 from aerofs.content.journal import Journal
 from aerofs.content.work import Work
-from aerofs.errors import NotDirectoryError, NotFoundError, StaleError
+from aerofs.errors import NotDirectoryError, StaleError
 from aerofs.filesystem.fields import Fields
 from aerofs.filesystem.kernel import Kernel
 from aerofs.filesystem.nodes import (
@@ -26,15 +24,13 @@ from aerofs.filesystem.nodes import (
     Node,
     Root,
 )
+from aerofs.filesystem.times import Times
 from aerofs.model import Attachment, AttachmentId, FieldRef
 from aerofs.namespace.catalog import Catalog
 from aerofs.namespace.inodes import ROOT, InodeTable
 from aerofs.namespace.overlay import Overlay
-from aerofs.namespace.snapshots import FieldFiles, Snapshot
+from aerofs.namespace.snapshots import Snapshot
 
-_TIMES_KEPT = 100_000
-_APART_NS = 2_000_000_000
-"""LibreOffice compares times by the second; vim forgives a whole one, because of FAT."""
 _DEFAULT_MODE = 0o666
 
 
@@ -60,7 +56,7 @@ class Tree:
         self._journal = journal
         self._kernel = kernel
         self._mode = _DEFAULT_MODE & ~umask
-        self._first_seen: LRUCache[AttachmentId, int] = LRUCache(_TIMES_KEPT)
+        self._times = Times()
         self._placed: set[FileNode] = set()
         self.fields = Fields(catalog, self.overlay, works)
 
@@ -85,17 +81,6 @@ class Tree:
             raise NotDirectoryError(f"{node.path} is a file")
         return node
 
-    def files(self, parent: FieldNode, snapshot: Snapshot) -> FieldFiles:
-        """What the platform shows in a field.
-
-        Raises:
-            NotFoundError: The field is gone.
-        """
-        files = snapshot.fields.get(parent.place.path)
-        if files is None:
-            raise NotFoundError(f"{parent.path}: no such field any more")
-        return files
-
     def file(self, home: FieldNode, name: str, attachment: Attachment, snapshot: Snapshot) -> FileNode:
         """The node of an attachment: the one it has, or a new one."""
         key = f"a:{attachment.id}"
@@ -116,7 +101,7 @@ class Tree:
                 # (Also what it was to become and did not, where it was removed here and is seen again.)
                 node.name, node.home, node.title, node.stands = name, home, attachment.name, None
             return node
-        seen = self._first_seen.setdefault(attachment.id, snapshot.modified_ns)
+        seen = self._times.of(attachment.id, snapshot.modified_ns)
         node = FileNode(
             inode=inode,
             home=home,
@@ -180,8 +165,7 @@ class Tree:
 
     def move(self, node: FileNode, home: FieldNode, name: str) -> None:
         """A file stands under another name; where it is not placed, the catalog is who says so."""
-        if self.overlay.placed(node.place, node.name) is node:
-            self.overlay.displace(node.place, node.name)
+        self.unname(node)
         node.home, node.name = home, name
         if node in self._placed:
             self.overlay.place(home.place, name, node)
@@ -231,9 +215,7 @@ class Tree:
         if theirs is None or self._journal.facts.of(theirs.id) is not None:
             return
         number = self.inodes.number_for(f"a:{theirs.id}")
-        known, seen = self.inodes.node(number), self._first_seen.get(theirs.id)
-        if seen is None or abs(seen - node.mtime_ns) < _APART_NS:
-            self._first_seen[theirs.id] = seen = node.mtime_ns + _APART_NS
+        known, seen = self.inodes.node(number), self._times.apart(theirs.id, node.mtime_ns)
         if isinstance(known, FileNode) and known.mtime_ns != seen:
             known.mtime_ns = seen
             self._kernel.forget_attributes(number)
@@ -250,8 +232,7 @@ class Tree:
         if node not in self._placed or (node.beside is not None and node.life is Life.REAL):
             return
         self._placed.discard(node)
-        if self.overlay.placed(node.place, node.name) is node:
-            self.overlay.displace(node.place, node.name)
+        self.unname(node)
         if node.attachment is not None and node.life is Life.REAL:
             self._keep_name(node, node.attachment)
         if node.attachment is not None:
@@ -318,7 +299,7 @@ class Tree:
         return node in self._placed
 
     def unname(self, node: FileNode) -> None:
-        """The file has no name any more, but its operation goes on: what it is and replaces stays hidden until then."""
+        """The file is not seen under its name any more; what it is and replaces stays hidden for now."""
         if self.overlay.placed(node.place, node.name) is node:
             self.overlay.displace(node.place, node.name)
 
