@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from aerofs import errors
-from aerofs.errors import AerofsError
+from aerofs.errors import AerofsError, DeniedError
 from aerofs.sandbox import Fault
 from tests.contract.conftest import Drive, Office, queued, until
 
@@ -343,3 +343,29 @@ async def test_a_death_at_any_request_of_a_take_back_loses_neither(
             drive.assert_nothing_left()
     # A list, the deletion that makes room, the save that is refused, and the save that puts back.
     assert steps >= 4
+
+
+@pytest.mark.parametrize("field", ["few", "single"])
+async def test_a_rename_over_a_file_in_a_full_field_whose_source_may_not_go(
+    office: Office, field: str
+) -> None:
+    target, source = f"invoice/1/{field}/a.txt", "invoice/2/scan/s.txt"
+    office.add(target, b"old")
+    if field == "few":
+        office.add("invoice/1/few/b.txt", b"other")
+    office.add(source, b"source")
+    async with office.mounted() as drive:
+        await drive.find(target)
+        await drive.find(source)
+        office.sandbox.add_fault(Fault("delete", "status", status=403, path="=scan", count=None))
+        with pytest.raises(DeniedError):
+            await drive.rename(source, target)
+        office.sandbox.clear_faults()
+        assert office.stored("2/scan") == [("2/scan/s.txt", b"source")]
+        if field == "few":
+            assert drive.states() == {}
+            assert await drive.shown("invoice/1/few") == {"a.txt": b"old", "b.txt": b"other"}
+            drive.assert_nothing_left()
+        else:
+            assert drive.states() == {"a.txt": "held"}
+            assert await drive.shown("invoice/1/single") == {"a.txt": b"source"}
