@@ -29,7 +29,7 @@ class MakingRoom:
         await self._actions.settle_on(put, secured=secured)
         return secured
 
-    async def give_up(self, put: Put, secured: Secured, **changes: Any) -> None:
+    async def release(self, put: Put, secured: Secured, **changes: Any) -> None:
         """It is not ours to put back: it stands, its successor does, or somebody else took it away on purpose.
 
         Args:
@@ -60,7 +60,7 @@ class MakingRoom:
             raise _not_now(put.row, error) from error
         # (An earlier try may have deleted it without our learning it.)
         if any(entry.id == secured.attachment for entry in standing):
-            await self.give_up(put, secured)
+            await self.release(put, secured)
         else:
             await self.put_back(put, secured)
 

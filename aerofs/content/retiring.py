@@ -123,7 +123,7 @@ class Retiring:
         # again before that copy gives way, and there is room for one of them only.
         secured = row.secured if any(entry.id == first.id for entry in standing) else None
         settle_on = (
-            partial(self._making_room.give_up, secured=secured) if secured else self._actions.settle_on
+            partial(self._making_room.release, secured=secured) if secured else self._actions.settle_on
         )
         gone = {old.attachment, secured.attachment if secured else None}
         rest = tuple(other for other in put.row.retire if other.attachment not in gone)

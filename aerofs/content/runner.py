@@ -130,7 +130,7 @@ class Runner:
         if work.row.cancelled and not begun.cancelled and not error.temporary:
             return None
         if work.row.cancelled and work.unwatched and not error.temporary:
-            await self._give_up(work, error)
+            await self._abandon(work, error)
             return True
         makers = makers_of_room(work, list(self._works)) if isinstance(error, QuotaError) else []
         if any(maker.error is None for maker in makers):
@@ -184,7 +184,7 @@ class Runner:
         finally:
             work.makers = []
 
-    async def _give_up(self, work: Work, error: AerofsError) -> None:
+    async def _abandon(self, work: Work, error: AerofsError) -> None:
         """A file that was removed here may not go: it is there, and is to be seen again."""
         log.info("%s: was not removed: %s", work.row, error)
         self._performer.abandon(work)

@@ -164,7 +164,7 @@ class Performer:
                 await self._add_in_its_room(put, secured)
             else:
                 # We never asked for it before, so it was certainly not us: whoever did may have taken the room, too.
-                await self._making_room.give_up(put, secured)
+                await self._making_room.release(put, secured)
                 await self._add(put)
 
     async def _add_after_removal(self, put: Put, secured: Secured) -> None:

@@ -127,7 +127,7 @@ class Uploads(Works):
 
     # -- it is not wanted any more -------------------------------------------------------------------------------
 
-    async def cancel(self, work: Work, *, retire: tuple[Retire, ...] = ()) -> None:
+    async def withdraw(self, work: Work, *, retire: tuple[Retire, ...] = ()) -> None:
         """The file is to be gone: whatever the operation brought up, or may still bring up, is taken back.
 
         What it was to replace goes, and what its file was to replace besides (`retire`).
@@ -162,7 +162,7 @@ class Uploads(Works):
             earlier = earlier.previous
 
     async def restore(self, work: Work, before: Operation, *, retire: tuple[Retire, ...]) -> None:
-        """Take back a `cancel` that the platform refused: the operation is what it was, and goes on if it did.
+        """Take back a `withdraw` that the platform refused: the operation is what it was, and goes on if it did.
 
         What it has inherited meanwhile it keeps.
         """

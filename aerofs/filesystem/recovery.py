@@ -55,7 +55,7 @@ class Recovery:
             await self._examine(row, _chain(row, later))
         for row in ordered:
             if row.cancelled and row.state is State.HELD and row.id not in later:
-                await self._give_up_unlink(row)
+                await self._abandon(row)
             else:
                 await self._take_up(row, chain=_chain(row, later))
         self._remove_orphans(rows)
@@ -77,7 +77,7 @@ class Recovery:
         log.info("%s: was not removed, and is a save again: %s", row, row.error)
         return replace(row, cancelled=False, state=State.QUEUED, error="", errno=0)
 
-    async def _give_up_unlink(self, row: Operation) -> None:
+    async def _abandon(self, row: Operation) -> None:
         """The platform did not let the file go: it is there, and is shown again."""
         log.info("%s: was not removed: %s", row, row.error)
         await self._journal.remove(row.id)
@@ -88,13 +88,11 @@ class Recovery:
             await self._take_up_local(row)
             return
         previous = self._works.get(row.after or 0)
-        renames = row.content is None and row.copy_of is None
-        superseded = row.id in self._superseded or bool(renames and previous and previous.row.superseded)
+        superseded = row.id in self._superseded or bool(row.bare and previous and previous.row.superseded)
         row = await self._as_save(row) if row.state is State.LOCAL else _as_left(row, superseded=superseded)
         draft, damage = self._bytes.get(row.id), None if superseded else self._damage.get(row.id)
-        if (
-            damage and row.state is State.HELD
-        ):  # nobody looks for it by itself, so that nobody else would tell
+        if damage and row.state is State.HELD:
+            # Nobody looks for it by itself, so that nobody else would tell.
             log.warning("%s: %s; it was held: %s", row, damage, row.error)
             row = replace(row, error=damage)
         row = replace(row, size=draft.size) if draft is not None else row

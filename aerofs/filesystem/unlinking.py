@@ -164,7 +164,7 @@ class Unlinking:
         if work.settled.is_set():
             return
         before, work.unwatched = work.row, False
-        await self._uploads.cancel(work, retire=retire)
+        await self._uploads.withdraw(work, retire=retire)
         row = work.row
         if not (work.previous or work.running or row.maybe_sent or row.added or row.retire):
             return  # it only stands in line, and will find that there is nothing left to do

@@ -141,19 +141,19 @@ class Service:
         await self._filesystem.settle()
         with trio.move_on_after(DRAIN_AT_END), trio.CancelScope() as waiting:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._give_up_when_away, waiting)
-                nursery.start_soon(self._give_up_when_hurried, waiting)
+                nursery.start_soon(self._stop_when_away, waiting)
+                nursery.start_soon(self._stop_when_hurried, waiting)
                 await self._filesystem.drain()
                 nursery.cancel_scope.cancel()
         left = [save for save in self._filesystem.saves() if save["state"] != "local"]
         if left:
             log.info("%d saves stay in the journal for the next mount", len(left))
 
-    async def _give_up_when_hurried(self, waiting: trio.CancelScope) -> None:
+    async def _stop_when_hurried(self, waiting: trio.CancelScope) -> None:
         await self._hurried.wait()
         waiting.cancel()
 
-    async def _give_up_when_away(self, waiting: trio.CancelScope) -> None:
+    async def _stop_when_away(self, waiting: trio.CancelScope) -> None:
         while True:
             if not self._platform.reachable or self._filesystem.only_failures_left():
                 waiting.cancel()

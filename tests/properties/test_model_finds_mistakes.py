@@ -72,7 +72,7 @@ def _replaces_whatever_is_there(patch: pytest.MonkeyPatch) -> None:
 
 def _what_made_room_is_not_put_back(patch: pytest.MonkeyPatch) -> None:
     async def put_back(self: MakingRoom, put: Any, secured: Any) -> None:
-        await self.give_up(put, secured)
+        await self.release(put, secured)
 
     patch.setattr(MakingRoom, "put_back", put_back)
 

@@ -301,8 +301,8 @@ async def test_what_is_withdrawn_or_superseded_while_it_shares_its_field_disturb
         watched = Watched(room)
         a, b, c, d = [await room.submit(save(title)) for title in "abcd"]
         await watched.see("a", "b", "c")
-        await room.uploads.cancel(a)
-        await room.uploads.cancel(d)
+        await room.uploads.withdraw(a)
+        await room.uploads.withdraw(d)
         later = await room.submit(replace(save("b"), path="b again"), previous=b)
         room.uploads.supersede(b)
         await watched.see("a", "b", "c")
@@ -711,7 +711,7 @@ async def test_a_cancelled_operation_that_rests_is_withdrawn_at_once(
         room.steps.answers["a"] = [error]
         work = await room.submit(save())
         await work.tried.wait()
-        await room.uploads.cancel(work)
+        await room.uploads.withdraw(work)
         with trio.fail_after(2):
             await work.settled.wait()
         assert work.row.added is None
@@ -724,7 +724,7 @@ async def test_a_cancellation_during_a_request_is_in_the_journal(tmp_path: Path)
         room.steps.during = lambda _put: go_on.wait()
         work = await room.submit(save())
         await wait_all_tasks_blocked(0.02)
-        await room.uploads.cancel(work)
+        await room.uploads.withdraw(work)
         (row,) = room.store.journal.load()
         assert row.cancelled
         go_on.set()
@@ -736,7 +736,7 @@ async def test_a_cancellation_at_the_very_end_does_not_bring_the_row_back(tmp_pa
     async with opened(tmp_path) as room:
         work = await room.submit(save())
         await work.settled.wait()
-        await room.uploads.cancel(work)
+        await room.uploads.withdraw(work)
         assert room.store.journal.load() == []
 
 
