@@ -148,6 +148,18 @@ class Asides:
                 handed.give_back(self._tree, self._commits.outcomes, standing)
                 self.put(handed.node, *handed.aside)
 
+    def taken_in_vain(self, claim: Claim) -> None:
+        """The same of a new file that met an error before there was anything of it to be saved."""
+        self.give_back(claim, claim.standing(None))
+        for handed in claim.handed:
+            self._nursery.start_soon(self._forget_copy_alone, handed)
+
+    async def _forget_copy_alone(self, handed: Handed) -> None:
+        try:
+            await self.forget_copy(handed)
+        except AerofsError as error:
+            log.error("%s: could not be noted in the journal: %s", handed.node.path, error)
+
     async def forget_copy(self, handed: Handed) -> None:
         """What is given back needs no bytes on this disk, nor a row of them, if it had none before.
 

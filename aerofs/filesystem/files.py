@@ -7,6 +7,7 @@ empty after O_TRUNC, else with the bytes of the version that is there. When a dr
 import os
 import time
 import uuid
+from functools import partial
 
 from aerofs.content.draft import Draft
 from aerofs.content.reader import Reader
@@ -133,6 +134,7 @@ class Files:
         node.life = Life.LOCAL if local else Life.REAL
         node.exclusive, node.draft, node.retire, node.follows = passing, draft, claim.retire, claim.follows
         node.hidden = tuple(old.attachment for old in claim.retire)
+        node.gives_back = partial(self._asides.taken_in_vain, claim)
         self._commits.outcomes.stand_beside(node, former)
         draft.changes += 1  # its existence is what has to be saved
         return node

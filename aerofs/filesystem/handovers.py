@@ -41,6 +41,7 @@ class Handed:
     hidden: tuple[AttachmentId, ...]
     retired: tuple[Retire, ...]
     follows: Work | None
+    gives_back: Callable[[], None] | None
     pending: Work | None
     announced: Callable[[Attachment], None] | None
     retracted: Callable[[], None] | None
@@ -68,7 +69,7 @@ class Handed:
             standing: What stands of all that was handed over (see `Claim.standing`).
         """
         node = self.node
-        node.beside, node.follows = self.beside, self.follows
+        node.beside, node.follows, node.gives_back = self.beside, self.follows, self.gives_back
         node.retire = tuple(replace(old, attachment=standing[old.attachment]) for old in self.retire)
         node.hidden = tuple(standing.get(attachment, attachment) for attachment in self.hidden)
         for attachment in node.hidden:
@@ -160,6 +161,7 @@ def hand_over(node: FileNode, aside: tuple[FieldNode, str], *, copied: bool) -> 
         hidden=node.hidden,
         retired=retire,
         follows=node.follows,
+        gives_back=node.gives_back,
         pending=pending,
         announced=pending.announced if pending is not None else None,
         retracted=pending.retracted if pending is not None else None,
@@ -171,5 +173,5 @@ def hand_over(node: FileNode, aside: tuple[FieldNode, str], *, copied: bool) -> 
             pending.hidden.append(node.attachment.id)
     # (All that stays hidden: from now on on behalf of the new file.)
     node.attachment, node.stands, node.work, node.follows = None, None, None, None
-    node.retire, node.hidden = (), ()
+    node.retire, node.hidden, node.gives_back = (), (), None
     return Claim(retire, handed.work, (handed,))

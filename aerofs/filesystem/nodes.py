@@ -4,6 +4,7 @@ Nodes hold state, not behaviour. A directory node is an address; a file node is 
 become one, and keeps its inode number through our own saves and renames.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
@@ -89,6 +90,7 @@ class FileNode:
         work: The newest operation of this file that may not be settled yet.
         follows: The operation of another file whose place this one takes: the next commit comes after it.
         supplants: Files whose names it took, and whose rows go with its next one (`supplanting.py`).
+        gives_back: Gives back what the file took over with its name, should it come to nothing before its first save.
         hidden: Attachments hidden on this file's behalf until its next operation is settled.
         committed: `draft.changes` as of the last commit.
         recording: A save of the draft is being written to the journal.
@@ -115,6 +117,7 @@ class FileNode:
     work: Work | None = None
     follows: Work | None = None
     supplants: "tuple[FileNode, ...]" = ()
+    gives_back: Callable[[], None] | None = None
     committed: int = 0
     recording: bool = False
     noted: Noted | None = None

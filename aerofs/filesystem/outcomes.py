@@ -64,6 +64,7 @@ class Outcomes:
     def follow(self, node: FileNode, work: Work, *, frozen: Path | None = None) -> None:
         """Let the file learn how its operation goes."""
         followed = Followed(node, work, frozen, self, self._tree)
+        node.gives_back = None  # its operation has what it took over
         work.announced, work.retracted = followed.announced, followed.retracted
         work.returned, work.takes_content = followed.returned, followed.settled
 
@@ -226,6 +227,9 @@ class Outcomes:
             self._tree.overlay.unhide(attachment)
         node.hidden, node.retire, node.follows = (), (), None
         self._supplanting.give_back(node)
+        if node.gives_back is not None:
+            node.gives_back()
+            node.gives_back = None
         if node.attachment is None:
             self._tree.drop(node)
         else:

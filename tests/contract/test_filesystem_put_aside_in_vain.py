@@ -8,10 +8,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from aerofs.errors import DeniedError, NoSpaceError
+from aerofs.errors import DeniedError, NoSpaceError, TooLargeError
 from aerofs.filesystem.relocations import Relocations
 from aerofs.sandbox import Fault
-from tests.contract.conftest import Drive, Office, later, queued, refused, settled_down, until
+from tests.contract.conftest import WRITE_NEW, Drive, Office, later, queued, refused, settled_down, until
 from tests.contract.deaths import (
     BACKUP,
     CUT_OFF,
@@ -295,6 +295,79 @@ async def test_what_is_saved_meanwhile_under_the_name_does_not_replace_it(
         await minute_over(drive, clock, "x.txt", "y.txt")
         assert await drive.read(X) == b"old"
         await all_gone(drive)
+
+
+# -- the new one is written, and meets an error before there is anything to be saved -------------------------------
+
+SMALL = "invoice/1/small"
+SMALL_X = f"{SMALL}/x.txt"
+
+
+async def written_in_vain(drive: Drive) -> None:
+    with pytest.raises(TooLargeError):
+        await drive.write(SMALL_X, b"n" * 20000)
+
+
+async def test_it_is_as_before_where_the_new_one_could_not_be_written(
+    office: Office, clock: MockClock
+) -> None:
+    office.add(SMALL_X, b"old")
+    async with office.mounted() as drive:
+        await drive.rename(SMALL_X, f"{SMALL_X}~")
+        for _ in range(2):
+            await written_in_vain(drive)
+            assert await drive.shown(SMALL) == {"x.txt~": b"old"}
+            await until(lambda: drive.states() == {})
+        await later(clock, 61)
+        await until(lambda: drive.filesystem._tree.placed() == [])
+        assert await drive.shown(SMALL) == {"x.txt": b"old"}
+        assert office.stored() == [("1/small/x.txt", b"old")]
+        await drive.remove(SMALL_X)
+        drive.assert_nothing_left()
+
+
+async def test_its_held_save_is_its_own_where_the_new_one_could_not_be_written(
+    office: Office, clock: MockClock
+) -> None:
+    office.add(SMALL_X, b"old")
+    async with office.mounted() as drive:
+        await drive.read(SMALL_X)
+        await refused(drive, SMALL_X, b"newer", told=True)
+        await drive.rename(SMALL_X, f"{SMALL_X}~")
+        await written_in_vain(drive)
+        assert await drive.shown(SMALL) == {"x.txt~": b"newer"}
+        await later(clock, 61)
+        await until(lambda: drive.states() == {"x.txt": "held"})
+        drive.filesystem._uploads.retry(held=True)
+        await until(lambda: not drive.filesystem.saves())
+        assert await drive.shown(SMALL) == {"x.txt": b"newer"}
+        assert office.stored() == [("1/small/x.txt", b"newer")]
+        await drive.remove(SMALL_X)
+        drive.assert_nothing_left()
+
+
+async def test_what_a_third_one_has_taken_over_by_now_does_not_go_back(
+    office: Office, clock: MockClock
+) -> None:
+    office.add(SMALL_X, b"old")
+    async with office.mounted() as drive:
+        await drive.rename(SMALL_X, f"{SMALL_X}~")
+        second = await drive.open(SMALL_X, WRITE_NEW)
+        await drive.rename(SMALL_X, f"{SMALL}/x.bak~")
+        third = await drive.open(SMALL_X, WRITE_NEW)
+        await drive.filesystem.write(third, 0, b"third")
+        await drive.rename(f"{SMALL}/x.bak~", f"{SMALL}/y.txt")
+        with pytest.raises(TooLargeError):
+            await drive.filesystem.write(second, 0, b"n" * 20000)
+        with pytest.raises(TooLargeError):
+            await drive.close(second)
+        assert await drive.shown(SMALL) == {"x.txt": b"third", "x.txt~": b"old"}
+        await drive.close(third)
+        await later(clock, 61)
+        await settled_down(clock)
+        await drive.drained()
+        assert await drive.shown(SMALL) == {"x.txt": b"third", "x.txt~": b"old"}
+        assert office.stored() == [("1/small/x.txt", b"third")]
 
 
 # -- the process dies ----------------------------------------------------------------------------------------------
