@@ -83,7 +83,7 @@ class Runner:
             return
         await self._works.until(lambda: previous.settled.is_set() or work.dropped)
         if work.previous is previous and previous.settled.is_set():
-            # It was dropped. (The journal knows.)
+            # That one was dropped, else it would have told. (The journal knows.)
             work.inherits(previous)
 
     async def _try(self, work: Work) -> bool:

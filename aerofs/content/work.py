@@ -21,6 +21,7 @@ class Work(Put):
 
     Attributes:
         previous: The work that must be settled first.
+        dropped: It was given up while it rested, and its row is gone: no try of it begins any more.
         busy: It stands in line for its turn, or has it: its row may not be changed from outside.
         running: It has its turn: requests are under way.
         error: What the last try met.
@@ -28,17 +29,18 @@ class Work(Put):
         tried: Set when the first try has ended, one way or the other, or failed for the one before.
         told: What that met. (`error` goes with the next try, which may begin before anybody has looked.)
         settled: Set at the very end: done, taken back, or dropped.
+        wake: Set to have the next try at once; a new one goes with each try.
         next_try: trio time of the next try; None while none is planned.
-        unwatched: It was cancelled, and nobody waits any more to hear that the platform refuses.
-        frozen: The file of a draft that stays as it is for as long as this one reads it.
+        unwatched: It was withdrawn, and nobody waits any more to hear that the platform refuses.
         revocable: Who asked for it waits to hear of its first try, and takes it back where that is refused.
+        frozen: The file of a draft that stays as it is for as long as this one reads it.
         takes_content: Asked at the end; True where the caller keeps the local file.
         heirs: Those that waited for it, once it is settled.
         followed: How many rows that come after it are being written.
         unwritten: What it is to do is being written: no turn of it begins before.
         spent: A file took the name and is to stand for it, as soon as the journal knows that one: no turn of it begins.
         leaving: Its own row is being taken out of the journal.
-        hidden: Attachments that are hidden on its behalf until then.
+        hidden: Attachments that are hidden on its behalf until it is settled.
         makers: Those of whom one is to make room in the field before it is tried again.
     """
 

@@ -92,10 +92,11 @@ class FileNode:
         supplants: Files whose names it took, and whose rows go with its next one (`supplanting.py`).
         gives_back: Gives back what the file took over with its name, should it come to nothing before its first save.
         hidden: Attachments hidden on this file's behalf until its next operation is settled.
-        committed: `draft.changes` as of the last commit.
+        committed: `draft.changes` as of the last commit; -1 where these bytes are to be saved once more.
         recording: A save of the draft is being written to the journal.
         noted: The journal row of a draft that is not committed.
-        writers, handles: Open handles.
+        writers: Open handles that may write, and changes without one that are under way.
+        handles: Open handles, and whoever else needs what it holds: its draft stays.
         beside: The name that it has yet to go by, because a stranger's file has its own on the platform.
         exclusive: Made under a name that looks temporary, with O_EXCL where that matters.
     """
