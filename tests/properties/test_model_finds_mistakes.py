@@ -64,8 +64,8 @@ def _a_removed_save_goes_on(patch: pytest.MonkeyPatch) -> None:
 
 
 def _replaces_whatever_is_there(patch: pytest.MonkeyPatch) -> None:
-    async def add_to_full(self: Performer, put: Any, victim: Any) -> None:
-        await self._add(put, instead_of=victim)
+    async def add_to_full(self: Performer, put: Any) -> None:
+        await self._add(put, instead_of=put.row.retire[-1])
 
     patch.setattr(Performer, "_add_to_full", add_to_full)
 
