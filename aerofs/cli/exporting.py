@@ -37,13 +37,7 @@ def export(
         RefusedError: It is there, and no regular file.
         AerofsError: It cannot be written, or the bytes are not those that were saved.
     """
-    target = target / name if target.is_dir() else target
-    if os.path.lexists(target):
-        if not force:
-            raise _exists(target)
-        target = target.resolve()
-        if os.path.lexists(target) and not target.is_file():
-            raise RefusedError(f"{target} is no regular file, and only such a one is overwritten")
+    target = _free(target / name if target.is_dir() else target, force=force)
     part = target.with_name(f".aerofs-{secrets.token_hex(8)}.part")
     try:
         with _opened(file) as reader, part.open("xb") as writer:
@@ -57,6 +51,17 @@ def export(
     finally:
         with suppress(OSError):
             part.unlink()
+    return target
+
+
+def _free(target: Path, *, force: bool) -> Path:
+    """Where the copy may go: nobody has that name, or what has it may be overwritten."""
+    if os.path.lexists(target):
+        if not force:
+            raise _exists(target)
+        target = target.resolve()
+        if os.path.lexists(target) and not target.is_file():
+            raise RefusedError(f"{target} is no regular file, and only such a one is overwritten")
     return target
 
 
