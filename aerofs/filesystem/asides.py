@@ -121,7 +121,7 @@ class Asides:
                         raise
                     return self._give_up(node, node.attachment)
                 self.forget(node)
-                return hand_over(node, aside, copied=copied)
+                return hand_over(node, aside, copied=copied, hide=self._tree.overlay.hide)
         self._nursery.start_soon(self._versions.fetch, node)
         raise DeadlineError(f"{node.path}: is still being fetched, and {name} cannot be replaced before")
 

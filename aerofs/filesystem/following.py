@@ -79,6 +79,9 @@ class Followed:
             # (One that it was to follow may still be there, if this one was dropped.)
             node.work = earlier if earlier is not None and not earlier.settled.is_set() else None
         self._keep_hidden_for_heirs()
+        for taker in self._tree.placed():
+            if taker.follows is work and taker is not node:
+                self._outcomes.hand_on(taker, work)
         kept = self._outcomes.over(node, work)
         for attachment in work.shown_again():
             self._tree.overlay.unhide(attachment)
@@ -93,6 +96,3 @@ class Followed:
             if any(old.attachment == node.attachment.id for old in heir.row.retire):
                 self._tree.overlay.hide(node.attachment.id)
                 heir.hidden.append(node.attachment.id)
-        for taker in self._tree.placed():
-            if taker.follows is work and taker is not node:
-                self._outcomes.hand_on(taker, work)

@@ -81,7 +81,7 @@ class Handed:
             node.committed = -1
             outcomes.hand_on(node, self.pending)
         else:
-            self._give_operation_back(self.pending)
+            self._give_operation_back(tree, self.pending)
         if self.follows is not None and self.follows.settled.is_set():
             outcomes.hand_on(node, self.follows)
 
@@ -95,7 +95,7 @@ class Handed:
             node.attachment, node.stands = attachment, self.stands
             tree.overlay.hide(stands)
 
-    def _give_operation_back(self, pending: Work) -> None:
+    def _give_operation_back(self, tree: Tree, pending: Work) -> None:
         node, row = self.node, pending.row
         node.work, pending.announced, pending.retracted = pending, self.announced, self.retracted
         sources = {old.attachment for old in row.retire} | ({row.copy_of[1]} if row.copy_of else set())
@@ -103,6 +103,10 @@ class Handed:
         if self.attachment is not None and self.attachment.id in sources:
             node.attachment, node.stands = self.attachment, self.stands
             pending.hidden.remove(self.attachment.id)  # it is hidden on the file's own behalf again
+        if row.added is not None and row.added.id in pending.hidden:
+            pending.hidden.remove(row.added.id)
+            tree.overlay.unhide(row.added.id)
+            pending.announce(row.added)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +145,9 @@ class Claim:
         }
 
 
-def hand_over(node: FileNode, aside: tuple[FieldNode, str], *, copied: bool) -> Claim:
+def hand_over(
+    node: FileNode, aside: tuple[FieldNode, str], *, copied: bool, hide: Callable[[AttachmentId], None]
+) -> Claim:
     """What the platform has of a file, and what that has yet to replace, is the affair of a new one."""
     pending, retire = node.pending, node.retire
     if pending is None and node.attachment is not None:
@@ -167,8 +173,12 @@ def hand_over(node: FileNode, aside: tuple[FieldNode, str], *, copied: bool) -> 
         retracted=pending.retracted if pending is not None else None,
     )
     if pending is not None:
-        # What it brings up, or replaces, is the new file's affair.
-        pending.announced = pending.retracted = None
+        # What it brings up, or replaces, is the new file's affair, and not seen beside that.
+        def announced(added: Attachment) -> None:
+            hide(added.id)
+            pending.hidden.append(added.id)
+
+        pending.announced, pending.retracted = announced, None
         if node.attachment is not None:
             pending.hidden.append(node.attachment.id)
     # (All that stays hidden: from now on on behalf of the new file.)

@@ -1,11 +1,11 @@
-"""Several files that are put aside from one name: what a new one replaces, and what comes back."""
+"""Files that are put aside from one name: what a new one replaces, and what comes back."""
 
 import pytest
 from trio.testing import MockClock
 
 from aerofs.errors import DeniedError
-from aerofs.sandbox import Access
-from tests.contract.conftest import Drive, Office, later, until
+from aerofs.sandbox import Access, Fault
+from tests.contract.conftest import WRITE_NEW, Drive, Office, later, until
 
 FIELD = "invoice/1/scan"
 X, OTHER = f"{FIELD}/x.txt", f"{FIELD}/x.bak~"
@@ -78,3 +78,41 @@ async def test_of_two_put_aside_whose_saves_wait_a_new_file_replaces_the_later(
         await until(lambda: len(office.stored("1/scan")) > 1)
         assert office.stored("1/scan") == [("1/scan/x.txt", b"first"), ("1/scan/x.txt", b"new")]
         assert await drive.read(OTHER) == b"2nd"
+
+
+@pytest.mark.parametrize("closed", [False, True])
+async def test_what_its_save_brings_up_is_not_seen_beside_the_new_one(
+    office: Office, *, closed: bool
+) -> None:
+    office.add(X, b"old")
+    async with office.mounted(close_wait=0, rename_wait=0.1) as drive:
+        await drive.read(X)
+        with office.sandbox.hold("save") as saving, office.sandbox.hold("delete") as deleting:
+            await drive.write(X, b"newer")
+            await saving.arrived()
+            await drive.rename(X, f"{X}~")
+            new = await drive.open(X, WRITE_NEW)
+            await drive.filesystem.write(new, 0, b"new")
+            if closed:
+                await drive.close(new)
+            office.sandbox.add_fault(Fault("save", "status", status=403, count=None))
+            saving.release()
+            await deleting.arrived()
+            drive.filesystem.refresh()
+            assert await drive.names(FIELD) == ["x.txt", "x.txt~"]
+            deleting.release()
+        await until(lambda: office.stored() == [("1/scan/x.txt", b"newer")])
+        await until(lambda: drive.states().get("x.txt") == ("held" if closed else "local"))
+        drive.filesystem.refresh()
+        assert await drive.names(FIELD) == ["x.txt", "x.txt~"]
+        office.sandbox.clear_faults()
+        if closed:
+            drive.filesystem._uploads.retry(held=True)
+        else:
+            await drive.close(new)
+        await until(lambda: office.stored() == [("1/scan/x.txt", b"new")])
+        await drive.drained()
+        assert await drive.shown(FIELD) == {"x.txt": b"new", "x.txt~": b"newer"}
+        for path in (X, f"{X}~"):
+            await drive.remove(path)
+        drive.assert_nothing_left()

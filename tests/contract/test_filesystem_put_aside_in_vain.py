@@ -346,6 +346,35 @@ async def test_its_held_save_is_its_own_where_the_new_one_could_not_be_written(
         drive.assert_nothing_left()
 
 
+async def test_what_its_save_brings_up_meanwhile_is_its_own_again(office: Office, clock: MockClock) -> None:
+    office.add(SMALL_X, b"old")
+    async with office.mounted(close_wait=0, rename_wait=0.1) as drive:
+        await drive.read(SMALL_X)
+        with office.sandbox.hold("save") as saving, office.sandbox.hold("delete") as deleting:
+            await drive.write(SMALL_X, b"newer")
+            await saving.arrived()
+            await drive.rename(SMALL_X, f"{SMALL_X}~")
+            new = await drive.open(SMALL_X, WRITE_NEW)
+            saving.release()
+            await deleting.arrived()
+            with pytest.raises(TooLargeError):
+                await drive.filesystem.write(new, 0, b"n" * 20000)
+            with pytest.raises(TooLargeError):
+                await drive.close(new)
+            drive.filesystem.refresh()
+            assert await drive.names(SMALL) == ["x.txt~"]
+            deleting.release()
+        await until(lambda: office.stored() == [("1/small/x.txt", b"newer")])
+        await drive.drained()
+        assert await drive.shown(SMALL) == {"x.txt~": b"newer"}
+        await later(clock, 61)
+        await until(lambda: drive.filesystem._tree.placed() == [])
+        assert await drive.shown(SMALL) == {"x.txt": b"newer"}
+        assert office.stored() == [("1/small/x.txt", b"newer")]
+        await drive.remove(SMALL_X)
+        drive.assert_nothing_left()
+
+
 async def test_what_a_third_one_has_taken_over_by_now_does_not_go_back(
     office: Office, clock: MockClock
 ) -> None:
