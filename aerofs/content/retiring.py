@@ -36,7 +36,7 @@ class Retiring:
         self._conflicted = conflicted
 
     async def retire_all(self, put: Put) -> None:
-        """Delete everything that the new attachment stands for, the target of a rename last.
+        """Delete everything that the new attachment stands for: what a rename goes over after what was moved.
 
         Where a stranger's newer version stands, ours gives way: `added` is then None, the row has another title, and
         is to be brought up once more.

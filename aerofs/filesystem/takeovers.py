@@ -9,7 +9,7 @@ from aerofs.errors import DeadlineError, RefusedError
 from aerofs.filesystem.asides import Asides
 from aerofs.filesystem.commits import Commits
 from aerofs.filesystem.handovers import Claim
-from aerofs.filesystem.nodes import FieldNode, FileNode, Life
+from aerofs.filesystem.nodes import FieldNode, FileNode
 from aerofs.filesystem.tree import Tree
 from aerofs.filesystem.versions import Versions
 from aerofs.model import Attachment, FieldRef
@@ -69,9 +69,8 @@ class Takeovers:
 
     async def _replace(self, target: FileNode, *, chain: bool) -> Claim:
         await self._versions.keep_for_readers(target)
-        work = target.follows = (
-            target.pending or target.follows
-        )  # to be gone on with, should all this be in vain
+        # (Kept at the target: to be gone on with, should all this be in vain.)
+        work = target.follows = target.pending or target.follows
         retire: tuple[Retire, ...] = ()
         if work is not None and not chain:
             if _is_unsent(work):
@@ -88,11 +87,7 @@ class Takeovers:
             self._tree.overlay.hide(target.attachment.id)
         retire = (*target.retire, *retire)
         self._asides.forget(target)
-        target.life = Life.UNLINKED
-        if target.pending is None:
-            self._tree.plain(target)
-        else:
-            self._tree.unname(target)
+        self._tree.unname(target)
         return Claim(retire, work)
 
     async def _settled(self, work: Work) -> tuple[Retire, ...]:

@@ -165,7 +165,7 @@ class Tree:
 
     def move(self, node: FileNode, home: FieldNode, name: str) -> None:
         """A file stands under another name; where it is not placed, the catalog is who says so."""
-        self.unname(node)
+        self._displace(node)
         node.home, node.name = home, name
         if node in self._placed:
             self.overlay.place(home.place, name, node)
@@ -232,7 +232,7 @@ class Tree:
         if node not in self._placed or (node.beside is not None and node.life is Life.REAL):
             return
         self._placed.discard(node)
-        self.unname(node)
+        self._displace(node)
         if node.attachment is not None and node.life is Life.REAL:
             self._keep_name(node, node.attachment)
         if node.attachment is not None:
@@ -299,7 +299,14 @@ class Tree:
         return node in self._placed
 
     def unname(self, node: FileNode) -> None:
-        """The file is not seen under its name any more; what it is and replaces stays hidden for now."""
+        """The file has no name any more; while its operation goes on, what it is and replaces stays hidden."""
+        node.life = Life.UNLINKED
+        if node.pending is None:
+            self.plain(node)
+        else:
+            self._displace(node)
+
+    def _displace(self, node: FileNode) -> None:
         if self.overlay.placed(node.place, node.name) is node:
             self.overlay.displace(node.place, node.name)
 

@@ -91,12 +91,9 @@ class Unlinking:
                 # (What it has withdrawn, with all that it was to replace, is gone by now.)
                 await self._delete(node, withdrawn=own is not None and own.row.added is None)
             self._asides.forget(node)
-            life, node.life = node.life, Life.UNLINKED
+            life = node.life
+            self._tree.unname(node)
             log.debug("%s: unlinked (%s)", node.path, life)
-            if node.pending is None:
-                self._tree.plain(node)
-            else:
-                self._tree.unname(node)
             if taker is not None:
                 self._commits.supplanting.take(taker, node)
             else:
