@@ -17,7 +17,7 @@ from rich.console import Console
 import aerofs
 from aerofs import cli, control, mountpoint
 from aerofs.cli import umount
-from aerofs.control import ControlServer, Handler
+from aerofs.control import ControlServer, Handler, sockets
 from aerofs.errors import AerofsError
 from aerofs.mountpoint import Mounted
 
@@ -38,8 +38,8 @@ def _bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name)
     for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME"):
         monkeypatch.setenv(name, str(tmp_path / name))
-    monkeypatch.setattr(control, "_users", lambda: [os.geteuid()])
-    monkeypatch.setattr(control, "_directories", lambda _: iter([tmp_path / "run"]))
+    monkeypatch.setattr(sockets, "_users", lambda: [os.geteuid()])
+    monkeypatch.setattr(sockets, "_directories", lambda _: iter([tmp_path / "run"]))
     truly = mountpoint.mounts
     monkeypatch.setattr(
         mountpoint, "mounts", lambda: [mount for mount in truly() if mount.fstype != mountpoint.FSTYPE]

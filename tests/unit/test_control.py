@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from aerofs import control
-from aerofs.control import ControlServer
+from aerofs.control import ControlServer, server
 from aerofs.errors import (
     AerofsError,
     ConfigError,
@@ -127,7 +127,7 @@ async def test_a_mount_that_gives_no_answer_is_not_waited_for_for_ever(path: Pat
 async def test_another_user_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     us = os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: us + 1)
-    monkeypatch.setattr(control, "_PEER", Peer(us + 2))
+    monkeypatch.setattr(server, "_PEER", Peer(us + 2))
     with pytest.raises(AerofsError, match="only the user who mounted"):
         await ask(path, "status")
 
