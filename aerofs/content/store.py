@@ -22,7 +22,7 @@ from aerofs.content import labels
 from aerofs.content.blobs import Blobs
 from aerofs.content.disk import local_error, sync_directory
 from aerofs.content.salvage import sound_journal
-from aerofs.errors import ConfigError, HeldError, LocalIOError, NoSpaceError
+from aerofs.errors import AerofsError, ConfigError, HeldError, LocalIOError, NoSpaceError
 
 LOCK = "lock"
 JOURNAL = "journal.sqlite"
@@ -63,6 +63,8 @@ class StateDirectory:
         drafts: The directory of bytes to be brought up.
     """
 
+    _visiting = True
+
     def __init__(self, directory: Path, owner: Owner | None = None) -> None:
         """Open or make the directory.
 
@@ -90,22 +92,11 @@ class StateDirectory:
                 self.journal = opened.enter_context(sound_journal(directory / JOURNAL, self.drafts))
                 self._open(opened)
             except (OSError, LocalIOError) as error:
-                if isinstance(error, OSError) and isinstance(
-                    known := local_error(error, f"the state directory {directory}"), NoSpaceError
-                ):
-                    raise known from error
-                reason = error.strerror if isinstance(error, OSError) else error
-                if isinstance(error, FileExistsError):
-                    reason = os.strerror(
-                        errno.ENOTDIR
-                    )  # something else stands where a directory is to be made
-                raise ConfigError(f"the state directory {directory} cannot be used: {reason}") from error
+                raise _unusable(directory, error) from error
             self._opened = opened.pop_all()
 
     def _open(self, opened: ExitStack) -> None:
         """What else there is to open, and to close at the end."""
-
-    _visiting = True
 
     def _hold(self) -> None:
         begun = time.monotonic()
@@ -152,6 +143,20 @@ class Store(StateDirectory):
         labels.check(self.drafts)
         self.blobs = Blobs(self.directory / "blobs")
         opened.callback(self.blobs.close)
+
+
+def _unusable(directory: Path, error: OSError | LocalIOError) -> AerofsError:
+    """Why a directory cannot be opened, as an error of ours."""
+    reason = str(error)
+    if isinstance(error, FileExistsError):
+        # Something else stands where a directory is to be made.
+        reason = os.strerror(errno.ENOTDIR)
+    elif isinstance(error, OSError):
+        known = local_error(error, f"the state directory {directory}")
+        if isinstance(known, NoSpaceError):
+            return known
+        reason = str(error.strerror)
+    return ConfigError(f"the state directory {directory} cannot be used: {reason}")
 
 
 def is_state_directory(directory: Path) -> bool:

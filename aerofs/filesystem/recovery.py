@@ -103,7 +103,7 @@ class Recovery:
         if node is None and not (superseded or row.cancelled or damage):
             # What waits for a row without its bytes is not carried out, and names nothing.
             named = [row, *takewhile(lambda after: after.id not in self._damage, chain)]
-            node = await self._show(row, named[-1], draft)
+            node = self._show(row, named[-1], draft)
         if row.added is not None and not row.cancelled:
             tell(self._tree.catalog, row, row.added)
         if row.id not in self._damage:
@@ -135,7 +135,7 @@ class Recovery:
         if row.id in self._damage and not (self._drafts / str(row.content)).exists():
             # Removed just before a loss of power, which the journal did not hear of any more.
             await self._journal.remove(row.id)
-        node = await self._show(replace(row, size=draft.size), row, draft) if draft is not None else None
+        node = self._show(replace(row, size=draft.size), row, draft) if draft is not None else None
         if node is not None and node.draft is not None:
             node.life, node.committed = Life.LOCAL, -1
             node.noted = Noted(row, node.draft.path, node.draft.changes)
@@ -201,7 +201,7 @@ class Recovery:
             self._tree.overlay.unhide(attachment)
         return False
 
-    async def _home(self, row: Operation) -> FieldNode | None:
+    def _home(self, row: Operation) -> FieldNode | None:
         definition = self._tree.catalog.definition_of(row.place.definition)
         parts = row.path.split("/")
         if definition is None or len(parts) != 4:  # noqa: PLR2004  definition/document/field/file
@@ -210,9 +210,9 @@ class Recovery:
         parent = DocumentNode(DefinitionNode(definition, parts[0]), row.place.document, parts[1])
         return FieldNode(parent, row.place)
 
-    async def _show(self, row: Operation, last: Operation, draft: Draft | None) -> FileNode | None:
+    def _show(self, row: Operation, last: Operation, draft: Draft | None) -> FileNode | None:
         """The file of a row, under the name that the `last` row of its chain gives it."""
-        home = await self._home(last)
+        home = self._home(last)
         if home is None:
             return None
         key = f"r:{row.id}"
