@@ -2,7 +2,7 @@
 
 An attachment never changes under its id, so a held byte is right for ever. Which bytes are held is known in
 memory alone and the directory is emptied at mount: what a blob says it holds, it wrote itself. No request is
-made here and no name is known; `reader.py` decides what to fetch.
+made here and no name is known; `supply.py` decides what to fetch.
 
 Invariants: everything runs inline on the trio thread (page cache speed; nothing here awaits). A pinned blob
 is never evicted, and its file stays until the last pin goes, even after `drop`. The blobs that nobody pins
@@ -166,7 +166,7 @@ class Blobs:
         return f"<Blobs {len(self._blobs)} blobs, {self._bytes} bytes>"
 
     def statistics(self) -> dict[str, int]:
-        """Counts for `status`: blobs, bytes held, files open, blobs evicted so far."""
+        """Counts: blobs, bytes held, files open, blobs evicted so far."""
         return {
             "blobs": len(self._blobs),
             "bytes": self._bytes,

@@ -40,11 +40,6 @@ class ReadHandle:
         return f"<ReadHandle {self._feed!r}{' closed' if self._cursor.closed else ''}>"
 
     @property
-    def id(self) -> AttachmentId:
-        """The attachment."""
-        return self._feed.blob.id
-
-    @property
     def whole(self) -> bool:
         """Whether every byte is on this disk."""
         return self._feed.blob.whole
@@ -119,7 +114,7 @@ class Reader:
         return f"<Reader {len(self._feeds)} attachments open>"
 
     def statistics(self) -> dict[str, int]:
-        """Counts for `status`: attachments open, handles on them, downloads running, streams that wait."""
+        """Counts: attachments open, handles on them, downloads running, streams that wait."""
         feeds = self._feeds.values()
         return {
             "open": len(self._feeds),

@@ -1,6 +1,6 @@
 """One attachment at its origin: good URLs, and what its answers tell about size and version.
 
-It opens downloads and probes; which to open, and what becomes of the bytes, is decided in `feed.py`.
+It opens downloads and probes; which to open, and what becomes of the bytes, is decided in `supply.py`.
 
 Invariant: bytes of two versions are never mixed. An answer of another version than the one whose bytes are
 held empties the blob before a byte of it is used, and that once only: a store that keeps changing is refused.
