@@ -273,7 +273,5 @@ def _of_bytes(row: Operation, draft: Draft, path: Path, *, accepted: bool) -> Op
 def _anew(former: Noted, row: Operation) -> Noted:
     """The same bytes, under the same number, with what else is to be said of them."""
     was = former.row
-    return replace(
-        former,
-        row=replace(row, id=was.id, content=was.content, size=was.size, accepted=was.accepted),
-    )
+    row = replace(row, id=was.id, content=was.content, size=was.size, accepted=was.accepted)
+    return replace(former, row=replace(row, error=was.error, errno=was.errno))

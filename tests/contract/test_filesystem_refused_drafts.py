@@ -5,6 +5,7 @@ import os
 import pytest
 
 from aerofs.errors import AerofsError, TooLargeError
+from aerofs.filesystem.attributes import Changes
 from tests.contract.conftest import WRITE_NEW, Drive, Office
 
 REAL = "invoice/1/small/a.txt"
@@ -37,6 +38,19 @@ async def test_it_does_not_become_a_save_after_a_remount_either(office: Office) 
         await drive.remove(PART)
         assert office.stored() == []
         drive.assert_nothing_left()
+
+
+async def test_that_its_time_was_set_does_not_make_it_a_save_after_a_remount(office: Office) -> None:
+    async with office.mounted() as drive:
+        await too_long(drive, PART)
+        await drive.filesystem.change((await drive.find(PART)).inode, Changes(mtime_ns=5_000_000_000), None)
+    async with office.mounted() as drive:
+        (save,) = drive.filesystem.saves()
+        assert save["mtime_ns"] == 5_000_000_000
+        assert "16000 bytes" in save["error"]
+        with pytest.raises(TooLargeError, match="16000 bytes"):
+            await drive.rename(PART, REAL)
+        assert office.stored() == []
 
 
 async def test_one_that_was_written_anew_is_a_save_like_any_other(office: Office) -> None:
