@@ -113,9 +113,8 @@ def prepare(mountpoint: Path, *, allow_other: bool = False) -> bool:
         return True
     if mount is not None and mount.fstype == FSTYPE:
         raise ConfigError(f"{mountpoint} is mounted already ({mount.source})")
-    if (
-        mount is None or mount.fstype != "autofs"
-    ):  # looking into an automount would wait for the very mount we make
+    # (Looking into an automount would wait for the very mount we make.)
+    if mount is None or mount.fstype != "autofs":
         _check_directory(mountpoint)
     return False
 

@@ -83,9 +83,8 @@ class _Output(io.FileIO):
         try:
             return super().write(data)
         except OSError as error:
-            os.dup2(
-                os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), self.fileno()
-            )  # for the rest, at the very end
+            # For the rest, at the very end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), self.fileno())
             if isinstance(error, BrokenPipeError):
                 raise
             raise AerofsError(f"cannot write to the standard output: {error.strerror}") from None

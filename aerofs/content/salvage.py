@@ -142,10 +142,9 @@ def _readable(path: Path) -> tuple[list[Operation], list[tuple[AttachmentId, Fac
                 shutil.copyfile(_part(path, part), _part(scratch / path.name, part))
         copy = scratch / path.name
         if not copy.exists() or copy.stat().st_size < _PAGE:
+            # (The log may hold the first page, too, but is read only where there is a file.)
             with copy.open("ab") as file:
-                file.truncate(
-                    _PAGE
-                )  # the log may hold the first page, too, but is read only where there is a file
+                file.truncate(_PAGE)
         database = sqlite3.connect(copy, isolation_level=None)
         try:
             return _rows(database), list(_facts(database))
