@@ -1,7 +1,7 @@
 """The one family of errors that aerofs raises.
 
 Each class knows the errno that tools understand and whether trying again later may help. Foreign exceptions
-(httpx, sqlite3, OSError, pydantic) are turned into these where they first appear; `fuse.py` turns these into replies.
+(httpx, sqlite3, OSError, pydantic) are turned into these where they first appear; `fuse/` turns these into replies.
 """
 
 import errno

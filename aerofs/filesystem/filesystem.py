@@ -1,4 +1,4 @@
-"""The face of the filesystem: POSIX operations on inode numbers, as `fuse.py` receives them.
+"""The face of the filesystem: POSIX operations on inode numbers, as `fuse/` receives them.
 
 File names are str here (undecodable bytes as lone surrogates). Every operation raises errors of `aerofs.errors` only.
 """

@@ -1,4 +1,4 @@
-"""What the filesystem tells the kernel of its own accord. `fuse.py` offers the real one."""
+"""What the filesystem tells the kernel of its own accord. `fuse/caches.py` offers the real one."""
 
 from typing import Protocol
 

@@ -1,12 +1,10 @@
 """The kernel's edge: pyfuse3 requests in, filesystem calls, replies out. No meaning lives here.
 
 One guard stands around every handler: our errors become their errno, anything unforeseen is logged with its traceback
-and becomes EIO, because an escaping exception would end the mount. Cancellation passes. Also here: what the mount tells
-the kernel of its own accord (invalidations), never from within a handler's wait.
+and becomes EIO, because an escaping exception would end the mount. Cancellation passes.
 """
 
 import errno
-import functools
 import logging
 import os
 import platform
@@ -14,7 +12,6 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pyfuse3
-import trio
 from pyfuse3 import (
     EntryAttributes,
     FileHandleT,
@@ -32,12 +29,12 @@ from pyfuse3 import (
 
 from aerofs.errors import AerofsError, NoAttributeError, NotFoundError
 from aerofs.filesystem import Filesystem
-from aerofs.filesystem.attributes import Attributes, Changes
+from aerofs.filesystem.attributes import Changes
+from aerofs.fuse.caches import invalidate
+from aerofs.fuse.translation import BLOCK, IO_SIZE, as_entry, raw, text
 
 log = logging.getLogger(__name__)
 
-_BLOCK = 512
-_IO_SIZE = 1 << 20
 _NAME_MAX = 255
 _COHERENT_DIRECT_IO = (6, 6)
 """From this kernel on, readers of an inode see what a direct_io handle writes."""
@@ -98,13 +95,13 @@ class Handlers(pyfuse3.Operations):
     @_guarded
     async def lookup(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> EntryAttributes:  # noqa: ARG002, D102
         try:
-            attributes = await self._filesystem.lookup(parent_inode, _text(name))
+            attributes = await self._filesystem.lookup(parent_inode, text(name))
         except NotFoundError:
             if len(name) > _NAME_MAX:
                 raise pyfuse3.FUSEError(errno.ENAMETOOLONG) from None
             return self._nothing()
         self._filesystem.remember(attributes.inode)
-        return _entry(attributes)
+        return as_entry(attributes)
 
     def _nothing(self) -> EntryAttributes:
         """A negative answer that the kernel may keep for a moment."""
@@ -119,7 +116,7 @@ class Handlers(pyfuse3.Operations):
 
     @_guarded
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:  # noqa: ARG002, D102
-        return _entry(self._filesystem.attributes(inode))
+        return as_entry(self._filesystem.attributes(inode))
 
     @_guarded
     async def setattr(  # noqa: D102
@@ -138,10 +135,10 @@ class Handlers(pyfuse3.Operations):
             mtime_ns=attr.st_mtime_ns if fields.update_mtime else None,
         )
         try:
-            return _entry(await self._filesystem.change(inode, changes, fh))
+            return as_entry(await self._filesystem.change(inode, changes, fh))
         except AerofsError:
             # What the platform did not take yet is kept, and is so here: the kernel holds what failed for not done.
-            await _invalidate(inode, attributes_only=True)
+            await invalidate(inode, attributes_only=True)
             raise
 
     # -- directories ---------------------------------------------------------------------------------------------
@@ -154,7 +151,7 @@ class Handlers(pyfuse3.Operations):
     async def readdir(self, fh: FileHandleT, start_id: int, token: ReaddirToken) -> None:  # noqa: D102
         async for position, entry in self._filesystem.read_directory(fh, start_id):
             attributes = self._filesystem.entry_attributes(entry)
-            if not pyfuse3.readdir_reply(token, FileNameT(_bytes(entry.name)), _entry(attributes), position):
+            if not pyfuse3.readdir_reply(token, FileNameT(raw(entry.name)), as_entry(attributes), position):
                 break
             self._filesystem.remember(attributes.inode)
 
@@ -170,32 +167,32 @@ class Handlers(pyfuse3.Operations):
     async def mkdir(  # noqa: D102
         self, parent_inode: InodeT, name: FileNameT, mode: ModeT, ctx: RequestContext  # noqa: ARG002
     ) -> EntryAttributes:  # fmt: skip
-        self._filesystem.refuse(_text(name))
+        self._filesystem.refuse(text(name))
         raise AssertionError
 
     @_guarded
     async def rmdir(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:  # noqa: ARG002, D102
-        await self._filesystem.remove_directory(parent_inode, _text(name))
+        await self._filesystem.remove_directory(parent_inode, text(name))
 
     @_guarded
     async def mknod(  # noqa: D102
         self, parent_inode: InodeT, name: FileNameT, mode: ModeT, rdev: int, ctx: RequestContext  # noqa: ARG002
     ) -> EntryAttributes:  # fmt: skip
-        self._filesystem.refuse(_text(name))
+        self._filesystem.refuse(text(name))
         raise AssertionError
 
     @_guarded
     async def symlink(  # noqa: D102
         self, parent_inode: InodeT, name: FileNameT, target: FileNameT, ctx: RequestContext  # noqa: ARG002
     ) -> EntryAttributes:  # fmt: skip
-        self._filesystem.refuse(_text(name))
+        self._filesystem.refuse(text(name))
         raise AssertionError
 
     @_guarded
     async def link(  # noqa: D102
         self, inode: InodeT, new_parent_inode: InodeT, new_name: FileNameT, ctx: RequestContext  # noqa: ARG002
     ) -> EntryAttributes:  # fmt: skip
-        self._filesystem.refuse(_text(new_name))
+        self._filesystem.refuse(text(new_name))
         raise AssertionError
 
     # -- files ---------------------------------------------------------------------------------------------------
@@ -208,9 +205,9 @@ class Handlers(pyfuse3.Operations):
     async def create(  # noqa: D102
         self, parent_inode: InodeT, name: FileNameT, mode: ModeT, flags: FlagT, ctx: RequestContext  # noqa: ARG002
     ) -> tuple[FileInfo, EntryAttributes]:  # fmt: skip
-        attributes, number = await self._filesystem.create(parent_inode, _text(name), flags, mode)
+        attributes, number = await self._filesystem.create(parent_inode, text(name), flags, mode)
         self._filesystem.remember(attributes.inode)
-        return self._opened(number, flags), _entry(attributes)
+        return self._opened(number, flags), as_entry(attributes)
 
     def _opened(self, number: int, flags: int) -> FileInfo:
         # direct_io: bigger requests for pure writers, where readers stay coherent; and where the size is not known,
@@ -241,7 +238,7 @@ class Handlers(pyfuse3.Operations):
 
     @_guarded
     async def unlink(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:  # noqa: ARG002, D102
-        await self._filesystem.unlink(parent_inode, _text(name))
+        await self._filesystem.unlink(parent_inode, text(name))
 
     @_guarded
     async def rename(  # noqa: D102
@@ -253,7 +250,7 @@ class Handlers(pyfuse3.Operations):
         flags: FlagT,
         ctx: RequestContext,  # noqa: ARG002
     ) -> None:
-        old, new = (parent_inode_old, _text(name_old)), (parent_inode_new, _text(name_new))
+        old, new = (parent_inode_old, text(name_old)), (parent_inode_new, text(name_new))
         if len(name_new) > _NAME_MAX:
             raise pyfuse3.FUSEError(errno.ENAMETOOLONG)
         await self._filesystem.rename(old, new, flags)
@@ -264,96 +261,29 @@ class Handlers(pyfuse3.Operations):
     async def statfs(self, ctx: RequestContext) -> StatvfsData:  # noqa: ARG002, D102
         space = self._filesystem.space()
         data = StatvfsData()
-        data.f_bsize = _IO_SIZE
-        data.f_frsize = _BLOCK
-        data.f_blocks, data.f_bfree = space.total // _BLOCK, space.free // _BLOCK
-        data.f_bavail = space.available // _BLOCK
+        data.f_bsize = IO_SIZE
+        data.f_frsize = BLOCK
+        data.f_blocks, data.f_bfree = space.total // BLOCK, space.free // BLOCK
+        data.f_bavail = space.available // BLOCK
         data.f_files = data.f_ffree = data.f_favail = 1 << 32
         data.f_namemax = _NAME_MAX
         return data
 
     @_guarded
     async def getxattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> bytes:  # noqa: ARG002, D102
-        return self._filesystem.attribute(inode, _text(name))
+        return self._filesystem.attribute(inode, text(name))
 
     @_guarded
     async def listxattr(self, inode: InodeT, ctx: RequestContext) -> Sequence[XAttrNameT]:  # noqa: ARG002, D102
-        return [XAttrNameT(_bytes(name)) for name in self._filesystem.attribute_names(inode)]
+        return [XAttrNameT(raw(name)) for name in self._filesystem.attribute_names(inode)]
 
     @_guarded
     async def setxattr(self, inode: InodeT, name: XAttrNameT, value: bytes, ctx: RequestContext) -> None:  # noqa: ARG002, D102
-        self._filesystem.set_attribute(_text(name))
+        self._filesystem.set_attribute(text(name))
 
     @_guarded
     async def removexattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> None:  # noqa: ARG002, D102
-        self._filesystem.set_attribute(_text(name))
-
-
-class KernelCaches:
-    """Tells the kernel what is no longer so; meets `filesystem.kernel.Kernel`.
-
-    Everything is queued for threads: an invalidation waits for locks that a request under way may hold.
-    """
-
-    def __init__(self, nursery: trio.Nursery) -> None:
-        self._nursery = nursery
-        self._ended = False
-
-    def end(self) -> None:
-        """The kernel's side is going: tell it nothing any more."""
-        self._ended = True
-
-    def forget_entry(self, parent: int, name: str) -> None:
-        """The name leads elsewhere now."""
-        if self._ended:
-            return
-        pyfuse3.invalidate_entry_async(InodeT(parent), FileNameT(_bytes(name)), ignore_enoent=True)
-
-    def forget_pages(self, inode: int) -> None:
-        """Size and content changed."""
-        self._nursery.start_soon(self._forget_inode, inode, False)
-
-    def forget_attributes(self, inode: int) -> None:
-        """Size or times changed."""
-        self._nursery.start_soon(self._forget_inode, inode, True)
-
-    async def _forget_inode(self, inode: int, attributes_only: bool) -> None:  # noqa: FBT001
-        if not self._ended:
-            await _invalidate(inode, attributes_only=attributes_only)
-
-
-async def _invalidate(inode: int, *, attributes_only: bool) -> None:
-    try:
-        await trio.to_thread.run_sync(
-            functools.partial(pyfuse3.invalidate_inode, InodeT(inode), attr_only=attributes_only)
-        )
-    except OSError as error:
-        # The kernel does not know the inode (any more), or the mount is ending: nothing is cached then.
-        log.debug("inode %d: not invalidated: %s", inode, error)
-
-
-def _text(name: bytes) -> str:
-    return name.decode(errors="surrogateescape")
-
-
-def _bytes(name: str) -> bytes:
-    return name.encode(errors="surrogateescape")
-
-
-def _entry(attributes: Attributes) -> EntryAttributes:
-    entry = EntryAttributes()
-    entry.st_ino = InodeT(attributes.inode)
-    entry.st_mode = ModeT(attributes.mode)
-    entry.st_nlink = attributes.nlink
-    entry.st_uid, entry.st_gid = attributes.uid, attributes.gid
-    entry.st_size = attributes.size
-    entry.st_blksize = _IO_SIZE
-    entry.st_blocks = -(-attributes.size // _BLOCK)
-    entry.st_atime_ns = entry.st_mtime_ns = attributes.mtime_ns
-    entry.st_ctime_ns = attributes.ctime_ns
-    entry.entry_timeout = attributes.entry_timeout
-    entry.attr_timeout = attributes.attribute_timeout
-    return entry
+        self._filesystem.set_attribute(text(name))
 
 
 def _kernel_version() -> tuple[int, int]:
