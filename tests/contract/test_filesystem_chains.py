@@ -14,7 +14,7 @@ from aerofs import errors
 from aerofs.content.operations import Operation, State
 from aerofs.filesystem.attributes import Changes
 from aerofs.sandbox import Fault
-from tests.contract.conftest import WRITE_NEW, Drive, Office, saved_while_away, until
+from tests.contract.conftest import WRITE_NEW, Drive, Office, queued, saved_while_away, until
 
 A = "invoice/1/scan/a.txt"
 B = "invoice/1/scan/b.txt"
@@ -285,4 +285,33 @@ async def test_an_error_while_a_save_is_recorded_takes_nothing_from_it(
     async with office.mounted("dead") as drive:
         await drive.drained()
         assert office.stored() == [("1/small/a.txt", b"two")]
+        drive.assert_nothing_left()
+
+
+@pytest.mark.parametrize("stands", [False, True])
+async def test_what_could_not_be_written_to_a_file_on_its_way_elsewhere_is_not_what_it_holds(
+    office: Office, *, stands: bool
+) -> None:
+    here, there = "invoice/1/small/a.txt", "invoice/2/small/a.txt"
+    async with office.mounted(rename_wait=0.2) as drive:
+        await drive.names("invoice/2/small")
+        if stands:
+            await drive.write(here, b"first")
+        for kind in ("copy",) if stands else ("save", "copy"):
+            office.sandbox.add_fault(Fault(kind, "status", status=503, count=None))
+        if not stands:
+            await queued(drive, here, b"first")
+        await drive.rename(here, there)
+        handle = await drive.open(there, os.O_WRONLY)
+        await drive.filesystem.write(handle, 0, b"other")
+        with pytest.raises(errors.TooLargeError):
+            await drive.filesystem.write(handle, 5, b"n" * 20_000)
+        with pytest.raises(errors.TooLargeError):
+            await drive.close(handle)
+        assert await drive.read(there) == b"first"
+        office.sandbox.clear_faults()
+        drive.filesystem.retry()
+        await drive.drained()
+        assert await drive.read(there) == b"first"
+        assert office.stored() == [("2/small/a.txt", b"first")]
         drive.assert_nothing_left()
