@@ -196,8 +196,9 @@ class Notes:
         async with self.lock(node):
             await self._uploads.rested(work)
             draft, former = node.draft, node.noted
-            if draft is None or not work.row.saves or node.pending is not work:
-                await self._uploads.drop(work)  # there are no bytes, or a later row has them
+            stands = work.row.added is not None and node.life is Life.REAL
+            if draft is None or not work.row.saves or node.pending is not work or stands:
+                await self._uploads.drop(work)  # no bytes are left to be saved, or a later row has them
                 return
             self._uploads.spend(work)
             try:

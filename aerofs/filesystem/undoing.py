@@ -155,7 +155,7 @@ class Undoing:
         self._tree.place(node)
         if added is not None:
             work.retract()  # it could not even be taken back: it is a file of its own now
-        inherited = _inherited(node, before, work, claim)
+        inherited = _inherited(node, before, work, claim) if added is None and work.row.saves else ()
         before = replace(before, retire=(*before.retire, *inherited))
         self._put_back(node, before)
         self._hide(node, inherited)

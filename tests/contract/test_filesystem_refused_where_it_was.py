@@ -255,6 +255,25 @@ async def test_what_it_was_to_replace_where_it_was_it_replaces_there_after_a_ren
         drive.assert_nothing_left()
 
 
+async def test_what_it_was_to_replace_is_seen_where_the_rename_left_both(office: Office) -> None:
+    office.add(THERE, b"old")
+    async with office.mounted(rename_wait=1) as drive:
+        await drive.names("invoice/1/copies")
+        assert await drive.read(THERE) == b"old"
+        office.sandbox.add_fault(Fault("save", "status", status=503, count=None))
+        await _renamed_over(drive)
+        office.sandbox.clear_faults()
+        office.sandbox.add_fault(Fault("save", "status", status=403, path="=scan", count=None))
+        office.sandbox.add_fault(Fault("delete", "status", status=403, count=None))
+        with pytest.raises(DeniedError):
+            await drive.rename(THERE, "invoice/1/copies/b.txt")
+        await drive.drained()
+        assert office.stored() == [("1/copies/b.txt", b"ours"), ("1/scan/a.txt", b"old")]
+        assert await drive.shown("invoice/1/scan") == {"a.txt": b"old"}
+        assert await drive.shown("invoice/1/copies") == {"b.txt": b"ours"}
+        drive.assert_nothing_left()
+
+
 async def test_that_it_was_handed_on_is_not_taken_for_its_end_after_a_crash(office: Office) -> None:
     async with office.mounted(rename_wait=0.2) as drive:
         await perhaps_sent(drive, HERE, b"ours")
