@@ -258,3 +258,26 @@ async def test_who_goes_over_a_colleagues_file_also_replaces_what_was_put_aside_
         await drive.remove(f"{A}~")
         await drive.drained()
         drive.assert_nothing_left()
+
+
+async def test_what_was_not_removed_in_the_end_is_seen_again_when_there_is_room(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office.add(A, b"old")
+    async with office.mounted(rename_wait=0.2, close_wait=0) as drive:
+        await drive.read(A)
+        for kind in ("save", "delete"):
+            office.sandbox.add_fault(Fault(kind, "status", status=503, count=None))
+        await drive.write(A, b"ours")
+        await until(lambda: drive.filesystem.saves()[0]["tries"])
+        await drive.remove(A)
+        office.sandbox.clear_faults()
+        office.sandbox.add_fault(Fault("delete", "status", status=403, count=None))
+        with monkeypatch.context() as patch:
+            patch.setattr(drive.store.journal, "remove", journal_full)
+            drive.filesystem.retry()
+            await until(lambda: "full" in drive.filesystem.saves()[0]["error"])
+        await drive.drained()
+        assert await drive.shown(FIELD) == {"a.txt": b"old"}
+        assert office.stored() == [("1/scan/a.txt", b"old")]
+        drive.assert_nothing_left()
