@@ -207,6 +207,8 @@ class DriveMachine(Reckoning):
         if stays and over is not None and LIMITS.get(new[0]) == 1:
             raise Idle  # (It has taken the place of the other by the time that its source is found to have to stay.)
         if stays or (over is not None and over.aside is not None and self._keeps(over)):
+            if over is not None:
+                self.model.admit(over)  # in a full field it makes room, and stands again
             with self._may_fail(errno.EPERM, *self._quota(new[0], new=True)):
                 self.drive.rename(old, new, flags)
                 raise AssertionError(f"the last file has left a Required field: {file}")
