@@ -469,7 +469,7 @@ class DriveMachine(Reckoning):
                 file.durable.append(file.data)  # an open file that is quiet is saved
         self.drive.sleep(seconds)
         for file in self.model.files:
-            file.was_up |= file.exclusive and not file.writers
+            file.was_up |= not file.writers if file.exclusive else file.dirty and not file.local
             if file.dirty and file.linked and not file.writers and seconds > 2:
                 self._saved(file)
 
