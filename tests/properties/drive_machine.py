@@ -170,7 +170,7 @@ class DriveMachine(Reckoning):
         file.mtime_ns = None
         if handle is not None and file.gone:
             file.optional = file.loose = True  # the drive may save it anew
-        if size != len(before):
+        if size != len(before) or (file.writers and not file.gone):  # (The same size is a change, too.)
             self._changed(file, before[:size].ljust(size, b"\0"))
         if handle is None and not file.writers and file.linked and (size or file.local):
             self._saved(file)  # (an empty one after a while)
