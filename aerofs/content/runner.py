@@ -110,7 +110,7 @@ class Runner:
         async with self._turn(work):
             if work.dropped:
                 return False  # while it stood in line
-            if holders_of_room(work, list(self._works)):
+            if self._room_is_kept(work):
                 return None
             begun = work.row
             try:
@@ -166,9 +166,13 @@ class Runner:
         work.was_tried(error)
         return True
 
+    def _room_is_kept(self, work: Work) -> bool:
+        """For others than this one, which made it."""
+        return bool(holders_of_room(work, list(self._works)))
+
     async def _wait_for_room(self, work: Work) -> None:
-        if holders_of_room(work, list(self._works)):
-            await self._works.until(lambda: work.dropped or not holders_of_room(work, list(self._works)))
+        if self._room_is_kept(work):
+            await self._works.until(lambda: work.dropped or not self._room_is_kept(work))
             return
         # (One that met an error gives no reason to try before its own next try.)
         work.makers = [maker for maker in makers_of_room(work, list(self._works)) if maker.error is None]

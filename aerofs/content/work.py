@@ -73,6 +73,13 @@ class Work(Put):
         return f"<Work {self.row}{', running' if self.running else ''}>"
 
     @property
+    def content(self) -> str | None:
+        """The local file of what it brings up, or moves; None: what it moves stands on the platform."""
+        if self.row.bare and self.previous is not None:
+            return self.previous.content
+        return self.row.content
+
+    @property
     def goes_on(self) -> bool:
         """It will be performed by itself: neither it nor one that it waits for is held, or about to be given up."""
         if self.row.state is not State.QUEUED or self.spent:

@@ -179,7 +179,7 @@ class Outcomes:
 
     def _fall_back(self, node: FileNode, work: Work) -> None:
         """A draft met an error while an earlier save waits, or a move: the bytes of that are what the file holds."""
-        refused, content = node.draft, _content(work)
+        refused, content = node.draft, work.content
         if refused is None:
             return
         if content is None:
@@ -245,10 +245,3 @@ class Outcomes:
         """Keep the local facts of a file that is on the platform."""
         if node.attachment is not None:
             self._journal.facts.remember(node.attachment.id, Fact(node.inode, node.mtime_ns, node.mode))
-
-
-def _content(work: Work) -> str | None:
-    """The local file of what an operation brings up, or moves; None: what it moves stands on the platform."""
-    while work.row.bare and work.previous is not None:
-        work = work.previous
-    return work.row.content
