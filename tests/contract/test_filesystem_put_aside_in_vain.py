@@ -308,6 +308,14 @@ async def written_in_vain(drive: Drive) -> None:
         await drive.write(SMALL_X, b"n" * 20000)
 
 
+async def it_stands_alone(drive: Drive, data: bytes) -> None:
+    """Here and on the platform, and with it goes all there is."""
+    assert await drive.shown(SMALL) == {"x.txt": data}
+    assert drive.office.stored() == [("1/small/x.txt", data)]
+    await drive.remove(SMALL_X)
+    drive.assert_nothing_left()
+
+
 async def test_it_is_as_before_where_the_new_one_could_not_be_written(
     office: Office, clock: MockClock
 ) -> None:
@@ -320,10 +328,7 @@ async def test_it_is_as_before_where_the_new_one_could_not_be_written(
             await until(lambda: drive.states() == {})
         await later(clock, 61)
         await until(lambda: drive.filesystem._tree.placed() == [])
-        assert await drive.shown(SMALL) == {"x.txt": b"old"}
-        assert office.stored() == [("1/small/x.txt", b"old")]
-        await drive.remove(SMALL_X)
-        drive.assert_nothing_left()
+        await it_stands_alone(drive, b"old")
 
 
 async def test_its_held_save_is_its_own_where_the_new_one_could_not_be_written(
@@ -340,10 +345,7 @@ async def test_its_held_save_is_its_own_where_the_new_one_could_not_be_written(
         await until(lambda: drive.states() == {"x.txt": "held"})
         drive.filesystem._uploads.retry(held=True)
         await until(lambda: not drive.filesystem.saves())
-        assert await drive.shown(SMALL) == {"x.txt": b"newer"}
-        assert office.stored() == [("1/small/x.txt", b"newer")]
-        await drive.remove(SMALL_X)
-        drive.assert_nothing_left()
+        await it_stands_alone(drive, b"newer")
 
 
 async def test_what_its_save_brings_up_meanwhile_is_its_own_again(office: Office, clock: MockClock) -> None:
@@ -369,10 +371,7 @@ async def test_what_its_save_brings_up_meanwhile_is_its_own_again(office: Office
         assert await drive.shown(SMALL) == {"x.txt~": b"newer"}
         await later(clock, 61)
         await until(lambda: drive.filesystem._tree.placed() == [])
-        assert await drive.shown(SMALL) == {"x.txt": b"newer"}
-        assert office.stored() == [("1/small/x.txt", b"newer")]
-        await drive.remove(SMALL_X)
-        drive.assert_nothing_left()
+        await it_stands_alone(drive, b"newer")
 
 
 async def test_what_a_third_one_has_taken_over_by_now_does_not_go_back(
